@@ -1,0 +1,162 @@
+"""Sessions on ONNX Runtime's CPU provider, as runners."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import onnx_ir as ir
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from bmopt.core.runner import Feeds
+from bmopt.errors import DataError, ModelError
+from bmopt.graph.model_io import save_model
+
+ENGINE_ERRORS: tuple[type[Exception], ...] = (
+    native.EPFail,
+    native.EngineError,
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.InvalidProtobuf,
+    native.NotImplemented,
+    native.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+"""Everything that a session raises where the model or its feeds are at fault."""
+
+Level = Literal["off", "basic", "all"]
+_LEVELS = {
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_INLINE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionConfig:
+    """How a session is opened.
+
+    Attributes:
+        threads: Intra-op threads; 0 lets ONNX Runtime choose.
+        level: ONNX Runtime's own graph optimisations.
+        dump: Where to write the graph as ONNX Runtime optimised it.
+        profile: Prefix of the file to write per-node times to.
+    """
+
+    threads: int = 0
+    level: Level = "all"
+    dump: Path | None = None
+    profile: Path | None = None
+
+
+class OrtRunner:
+    """An ONNX Runtime session behind the ``Runner`` protocol."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._names = tuple(output.name for output in session.get_outputs())
+        self._inputs = tuple(value.name for value in session.get_inputs())
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the model's order."""
+        return self._names
+
+    @property
+    def session(self) -> ort.InferenceSession:
+        """The session itself."""
+        return self._session
+
+    def run(self, feeds: Feeds) -> dict[str, Any]:
+        """Run one inference; raise ``DataError`` where the feeds do not fit the model."""
+        try:
+            values = self._session.run(None, feeds)
+        except ENGINE_ERRORS as error:
+            raise DataError(f"ONNX Runtime cannot run these inputs ({_line(error)})") from error
+        return dict(zip(self._names, values, strict=True))
+
+    def __enter__(self) -> OrtRunner:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del self._session
+
+
+def open_file(path: Path, config: SessionConfig | None = None) -> OrtRunner:
+    """Open an ``.onnx`` file.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it.
+    """
+    return _open(str(path), config or SessionConfig(), label=str(path))
+
+
+def open_model(model: ir.Model, config: SessionConfig | None = None) -> OrtRunner:
+    """Open an in-memory model.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it.
+    """
+    config = config or SessionConfig()
+    if _weights_bytes(model) <= _INLINE_BYTES and not _has_external(model):
+        return _open(ir.to_proto(model).SerializeToString(), config, label="the model")
+    with tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
+        path = Path(folder) / "model.onnx"
+        save_model(model, path)
+        return _open(str(path), config, label="the model")
+
+
+def open_plain(model: ir.Model) -> OrtRunner:
+    """Open an in-memory model with ONNX Runtime's optimisations off, for checks."""
+    return open_model(model, SessionConfig(level="off"))
+
+
+def _open(source: str | bytes, config: SessionConfig, label: str) -> OrtRunner:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = config.threads
+    options.graph_optimization_level = _LEVELS[config.level]
+    if config.dump is not None:
+        options.optimized_model_filepath = str(config.dump)
+    if config.profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(config.profile)
+    try:
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except ENGINE_ERRORS as error:
+        raise ModelError(f"{label}: ONNX Runtime refuses it ({_line(error)})") from error
+    return OrtRunner(session)
+
+
+def _weights_bytes(model: ir.Model) -> int:
+    return sum(
+        int(value.const_value.nbytes)
+        for graph in (model.graph, *model.graph.subgraphs())
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def _has_external(model: ir.Model) -> bool:
+    return any(
+        isinstance(value.const_value, ir.ExternalTensor)
+        for graph in (model.graph, *model.graph.subgraphs())
+        for value in graph.initializers.values()
+    )
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text.removeprefix("[ONNXRuntimeError] : ")[:300]

@@ -1,0 +1,1 @@
+"""The benchmark harness: clock, schedule, statistics, accuracy."""

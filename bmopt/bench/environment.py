@@ -1,0 +1,117 @@
+"""The environment of a measurement: what the host is, and what it was busy with meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bmopt.core.cpuinfo import ROOT
+from bmopt.core.host import Host, current_mhz, host_facts, versions
+from bmopt.core.measurement import Environment, Fact
+
+# Columns of the first line of /proc/stat (proc(5)): user nice system idle iowait irq softirq
+# steal; the guest columns after them are already part of user and nice.
+_COLUMNS = 8
+_STEAL = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class HostLoad:
+    """How busy the host is; ``None`` is what it does not tell.
+
+    Attributes:
+        load_average: Runnable tasks, averaged over the last minute.
+        steal_ticks: Time other guests of the same machine took, since boot.
+        total_ticks: All CPU time since boot, in the same unit.
+        frequency_mhz: Frequency of the first CPU.
+    """
+
+    load_average: float | None
+    steal_ticks: int | None
+    total_ticks: int | None
+    frequency_mhz: float | None
+
+
+def describe(
+    threads: Mapping[str, Fact] | None = None,
+    *,
+    host: Host | None = None,
+    packages: Mapping[str, str] | None = None,
+) -> Environment:
+    """Return what stays the same during a measurement.
+
+    Args:
+        threads: The engine's thread settings, for example ``{"intra_op": 1, "spinning": False}``.
+        host: Facts of the host; read here if not given.
+        packages: Package -> version; read here if not given.
+    """
+    known = host_facts() if host is None else host
+    found = versions() if packages is None else packages
+    return Environment(
+        {
+            "cpu.vendor": known.vendor,
+            "cpu.model": known.model,
+            "cpu.architecture": known.architecture,
+            "cpu.flags": " ".join(known.flags),
+            "cpu.physical_cores": known.physical_cores,
+            "cpu.logical_cores": known.logical_cores,
+            "cpu.affinity": known.affinity,
+            "cpu.quota": known.cpu_quota,
+            "cpu.governor": known.governor,
+            "cpu.max_frequency_mhz": known.max_frequency_mhz,
+            "memory.bytes": known.memory_bytes,
+            **{f"gpu.{i}": f"{gpu.name}, driver {gpu.driver}" for i, gpu in enumerate(known.gpus)},
+            "os": known.os,
+            "kernel": known.kernel,
+            "python": known.python,
+            **{f"version.{name}": text for name, text in found.items()},
+            **{f"threads.{name}": value for name, value in (threads or {}).items()},
+        }
+    )
+
+
+def host_load(root: Path = ROOT) -> HostLoad:
+    """Return the present load of this host, or of the tree under ``root``."""
+    steal, total = _ticks(root)
+    return HostLoad(_load_average(root), steal, total, current_mhz(root))
+
+
+def load_facts(before: HostLoad, after: HostLoad) -> dict[str, Fact]:
+    """Return what the host was busy with between two readings, as facts of a measurement."""
+    return {
+        "load.average_before": before.load_average,
+        "load.average_after": after.load_average,
+        "load.steal_percent": _steal_percent(before, after),
+        "cpu.frequency_mhz_before": before.frequency_mhz,
+        "cpu.frequency_mhz_after": after.frequency_mhz,
+    }
+
+
+def _steal_percent(before: HostLoad, after: HostLoad) -> float | None:
+    if before.steal_ticks is None or after.steal_ticks is None:
+        return None
+    if before.total_ticks is None or after.total_ticks is None:
+        return None
+    total = after.total_ticks - before.total_ticks
+    return 100.0 * (after.steal_ticks - before.steal_ticks) / total if total > 0 else None
+
+
+def _load_average(root: Path) -> float | None:
+    try:
+        return float((root / "proc/loadavg").read_text(encoding="utf-8").split()[0])
+    except (OSError, ValueError, IndexError):
+        return os.getloadavg()[0] if root == ROOT and hasattr(os, "getloadavg") else None
+
+
+def _ticks(root: Path) -> tuple[int | None, int | None]:
+    try:
+        with (root / "proc/stat").open(encoding="utf-8") as stream:
+            name, *cells = stream.readline().split()
+        ticks = [int(cell) for cell in cells[:_COLUMNS]]
+    except (OSError, ValueError):
+        return None, None
+    if name != "cpu" or len(ticks) < _COLUMNS:
+        return None, None
+    return ticks[_STEAL], sum(ticks)

@@ -1,0 +1,1 @@
+"""What needs data and decides: observers, ranges, quantisation plans."""

@@ -1,0 +1,83 @@
+"""Scales and zero points from ranges.
+
+Affine encoding as in Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018): real = scale * (integer - zero_point), 0 exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmopt.core.plan import ActivationQuant, WeightQuant
+from bmopt.core.ranges import Interval
+from bmopt.core.runner import Array
+from bmopt.core.scheme import Encoding
+from bmopt.graph.products import Product
+from bmopt.graph.values import constant_array
+
+_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+_BIAS_LIMIT = float(1 << 30)
+
+
+def encode_activation(interval: Interval, encoding: Encoding) -> ActivationQuant:
+    """Return scale and zero point so that ``interval`` and 0 fit ``encoding``.
+
+    The scale is a float32 number, as it will be stored.
+    """
+    low, high = min(interval.low, 0.0), max(interval.high, 0.0)
+    if encoding.symmetric:
+        middle = 128 if encoding.dtype == "uint8" else 0
+        bound = max(-low, high)
+        scale = _as_scale(bound / min(encoding.high - middle, middle - encoding.low))
+        return ActivationQuant(encoding.dtype, scale, middle)
+    scale = _as_scale((high - low) / (encoding.high - encoding.low))
+    zero = round(encoding.low - low / scale)
+    return ActivationQuant(encoding.dtype, scale, int(min(max(zero, encoding.low), encoding.high)))
+
+
+def _as_scale(value: float) -> float:
+    return float(np.float32(max(value, _SMALLEST_SCALE)))
+
+
+def clips_alike(quant: ActivationQuant, encoding: Encoding, low: float, high: float) -> bool:
+    """Whether every value of the encoding lies in [low, high], so that a clip to it is free.
+
+    Half a step beyond the bounds is let pass: it is less than rounding itself moves a value.
+    """
+    smallest = (encoding.low - quant.zero_point) * quant.scale
+    largest = (encoding.high - quant.zero_point) * quant.scale
+    return smallest >= low - quant.scale / 2 and largest <= high + quant.scale / 2
+
+
+def encode_weight(product: Product, encoding: Encoding, input_scale: float) -> WeightQuant:
+    """Return the scales of the product's weight: the largest magnitude fills the type.
+
+    A scale grows where the bias, stored as int32 at ``input_scale * scale``, would overflow.
+    """
+    limit = min(encoding.high, -encoding.low)
+    weight = np.abs(product.weight().astype(np.float64, copy=False))
+    axes = tuple(a for a in range(weight.ndim) if a != product.axis)
+    largest = weight.max(axis=axes) if weight.size else np.zeros(product.channels)
+    bias = _bias_magnitude(product)
+    least = np.maximum(bias / (input_scale * _BIAS_LIMIT), 0.0)
+    scales = np.maximum(largest / limit, least)
+    if not encoding.per_channel:
+        scales = scales.max(keepdims=True)
+    scales = np.where(scales > _SMALLEST_SCALE, scales, 1.0).astype(np.float32)
+    axis = product.axis if encoding.per_channel else None
+    return WeightQuant(
+        input=1,
+        dtype=encoding.dtype,
+        axis=axis,
+        scales=tuple(float(s) for s in scales),
+        limit=limit,
+        bias=product.bias,
+    )
+
+
+def _bias_magnitude(product: Product) -> Array:
+    zero = np.zeros(product.channels)
+    if product.bias is None:
+        return zero
+    bias = constant_array(product.node.inputs[product.bias])
+    return zero if bias is None else np.abs(bias.reshape(-1).astype(np.float64)) + zero

@@ -1,0 +1,188 @@
+"""Which nodes run in integers, and why the others do not."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from bmopt.core.ranges import RangeTable
+from bmopt.core.scheme import Scheme
+from bmopt.graph.origin import origin_of
+from bmopt.graph.products import Product, clip_after, multiply_adds, product_of
+from bmopt.graph.values import constant_scalar, constant_tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The decision per node of the main graph.
+
+    Attributes:
+        integer: Nodes to run in integers, in graph order.
+        reasons: Node name -> why it stays in float, for nodes that have an integer kernel.
+    """
+
+    integer: tuple[ir.Node, ...]
+    reasons: Mapping[str, str]
+
+
+def place(
+    graph: ir.Graph, table: RangeTable, scheme: Scheme, keep_float: Sequence[str] = ()
+) -> Placement:
+    """Decide for every node of ``graph``, from its inputs to its outputs.
+
+    1. A product by a constant weight runs in integers unless a rule, a missing range or the
+       user speaks against it.
+    2. A follower does when all its inputs are there in integers already.
+    3. A mover does when what it moves is there in integers already.
+    """
+    return _Placer(table, scheme, tuple(keep_float)).run(graph)
+
+
+def final_output(node: ir.Node) -> ir.Value:
+    """Return the tensor that is stored after ``node``: behind a Relu or Clip that follows it."""
+    clip = clip_after(node)
+    return node.outputs[0] if clip is None else clip.outputs[0]
+
+
+def matches(node: ir.Node, patterns: Sequence[str]) -> bool:
+    """Whether a pattern means the node.
+
+    A pattern is ``op:Type``, or the name or a glob of the node, of one of its outputs, or of a
+    source node that it stands for.
+    """
+    names = [node.name or "", *origin_of(node), *(v.name or "" for v in node.outputs)]
+    for pattern in patterns:
+        if pattern.startswith("op:"):
+            if fnmatch.fnmatchcase(node.op_type, pattern[3:]):
+                return True
+        elif any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in names):
+            return True
+    return False
+
+
+class _Placer:
+    def __init__(self, table: RangeTable, scheme: Scheme, keep_float: Sequence[str]) -> None:
+        self._table = table
+        self._scheme = scheme
+        self._keep_float = keep_float
+        self._there: set[ir.Value] = set()
+        self._prefix_left = scheme.rules.prefix
+
+    def run(self, graph: ir.Graph) -> Placement:
+        integer: list[ir.Node] = []
+        reasons: dict[str, str] = {}
+        for node in graph:
+            reason = self._reason(node)
+            if reason is None:
+                integer.append(node)
+                self._there.update(_data_inputs(node))
+                self._there.update((node.outputs[0], final_output(node)))
+            elif reason:
+                reasons[node.name or ""] = reason
+        return Placement(tuple(integer), reasons)
+
+    def _reason(self, node: ir.Node) -> str | None:
+        """Return None for integers, ``""`` where no integer kernel exists, else the reason."""
+        scheme = self._scheme
+        if node.domain not in ("", "ai.onnx") or node.op_type not in (
+            scheme.products | scheme.followers | scheme.movers
+        ):
+            return ""
+        if matches(node, self._keep_float):
+            return "kept in float as asked"
+        if node.op_type in scheme.products:
+            return self._product_reason(node)
+        reason = _shape_reason(node) or self._inputs_reason(node)
+        return reason or self._range_reason(
+            [*_data_inputs(node), node.outputs[0], final_output(node)]
+        )
+
+    def _product_reason(self, node: ir.Node) -> str | None:
+        product = product_of(node)
+        if product is None:
+            return "its weight is not constant"
+        data = node.inputs[0]
+        if data is None or constant_tensor(data) is not None:
+            return "its input is constant"
+        reason = _form_reason(product) or self._range_reason(
+            [data, node.outputs[0], final_output(node)]
+        )
+        return reason or self._rule_reason(product)
+
+    def _rule_reason(self, product: Product) -> str | None:
+        rules = self._scheme.rules
+        if self._prefix_left > 0:
+            self._prefix_left -= 1
+            return "so near the input it is faster in float"
+        if product.node.op_type == "Conv":
+            if product.is_depthwise:
+                narrow = product.channels < rules.narrow_depthwise
+                return f"depthwise over {product.channels} channels only" if narrow else None
+            inputs = product.shape[1] * product.groups
+            return f"reads {inputs} channels only" if inputs <= rules.narrow_input else None
+        work = multiply_adds(product)
+        small = work is not None and work < rules.small_product
+        return f"only {work} multiply-adds" if small else None
+
+    def _inputs_reason(self, node: ir.Node) -> str | None:
+        missing = [v for v in _data_inputs(node) if v not in self._there]
+        if not missing and _data_inputs(node):
+            return None
+        return "its input is in float"
+
+    def _range_reason(self, values: Sequence[ir.Value]) -> str | None:
+        for value in values:
+            entry = self._table.tensors.get(value.name or "")
+            if entry is None:
+                return f"no range for tensor {value.name!r}"
+            if entry.is_zero:
+                return f"tensor {value.name!r} never left zero in calibration"
+            if entry.infinities:
+                return f"tensor {value.name!r} holds infinities"
+        return None
+
+
+def _form_reason(product: Product) -> str | None:
+    """Say why the form of the product has no integer kernel."""
+    node = product.node
+    if node.inputs[1].dtype != ir.DataType.FLOAT:  # type: ignore[union-attr]
+        return "its weight is not float32"
+    if product.bias is not None and constant_tensor(node.inputs[product.bias]) is None:
+        return "its bias is not constant"
+    if node.op_type == "MatMul" and len(product.shape) != 2:
+        return "its weight is not a matrix"
+    if node.op_type == "Gemm":
+        get = node.attributes.get_float
+        if get("alpha", 1.0) != 1.0 or get("beta", 1.0) != 1.0:
+            return "its alpha or beta is not 1"
+        if node.attributes.get_int("transA", 0):
+            return "it transposes its input"
+    return None
+
+
+def _shape_reason(node: ir.Node) -> str | None:
+    """Say why the form of a follower or mover has no integer kernel."""
+    if node.op_type == "MaxPool" and len(node.outputs) > 1:
+        return "its indices are used"
+    if node.op_type == "Pad":
+        mode = node.attributes.get_string("mode", "constant")
+        value = node.inputs[2] if len(node.inputs) > 2 else None
+        if mode == "constant" and value is not None and constant_scalar(value) != 0.0:
+            return "it pads with a value that is not zero"
+    if node.op_type in ("Add", "Mul") and len(set(_data_inputs(node))) < 2:
+        return "one operand is constant, or both are the same"
+    return None
+
+
+_ONE_DATA_INPUT = frozenset(
+    {"Reshape", "Slice", "Squeeze", "Unsqueeze", "Pad", "Conv", "Gemm", "MatMul"}
+)
+
+
+def _data_inputs(node: ir.Node) -> list[ir.Value]:
+    """Return the activations among the inputs of a node that has an integer kernel."""
+    values = node.inputs[:1] if node.op_type in _ONE_DATA_INPUT else node.inputs
+    return [v for v in values if v is not None and constant_tensor(v) is None]

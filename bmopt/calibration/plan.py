@@ -1,0 +1,112 @@
+"""From ranges and a scheme to a quantisation plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from bmopt.calibration.encoding import clips_alike, encode_activation, encode_weight
+from bmopt.calibration.placement import Placement, final_output, place
+from bmopt.core.plan import ActivationQuant, QuantPlan
+from bmopt.core.ranges import Interval, Method, RangeTable
+from bmopt.core.scheme import Scheme
+from bmopt.graph.products import clip_after, clip_bounds, product_of
+from bmopt.graph.values import constant_tensor
+
+
+def make_plan(
+    model: ir.Model,
+    table: RangeTable,
+    scheme: Scheme,
+    *,
+    method: Method = "minmax",
+    keep_float: Sequence[str] = (),
+) -> QuantPlan:
+    """Return the plan to quantise ``model`` after ``scheme`` with ``method``'s ranges.
+
+    ``keep_float`` holds node names, globs or ``op:Type``.
+    """
+    placement = place(model.graph, table, scheme, keep_float)
+    return _Planner(table, scheme, method, placement).run()
+
+
+class _Planner:
+    def __init__(
+        self, table: RangeTable, scheme: Scheme, method: Method, placement: Placement
+    ) -> None:
+        self._table = table
+        self._scheme = scheme
+        self._method = method
+        self._placement = placement
+        self._integer = set(placement.integer)
+        self._encodings: dict[str, ActivationQuant] = {}
+        self._folded: list[str] = []
+
+    def run(self) -> QuantPlan:
+        for node in self._placement.integer:
+            self._encode_inputs(node)
+            self._encode_output(node)
+        weights = {}
+        for node in self._placement.integer:
+            product = product_of(node) if node.op_type in self._scheme.products else None
+            if product is not None:
+                scale = self._encodings[_name(node.inputs[0])].scale
+                weights[node.name or ""] = encode_weight(product, self._scheme.weight, scale)
+        return QuantPlan(
+            model=self._table.model,
+            scheme=self._scheme.name,
+            method=self._method,
+            activations=self._encodings,
+            weights=weights,
+            integer=tuple(n.name or "" for n in self._placement.integer),
+            folded=tuple(self._folded),
+            moved=tuple(
+                n.name or "" for n in self._placement.integer if n.op_type in self._scheme.movers
+            ),
+            float_nodes=dict(self._placement.reasons),
+        )
+
+    def _encode_inputs(self, node: ir.Node) -> None:
+        many = node.op_type in self._scheme.followers
+        for value in node.inputs if many else node.inputs[:1]:
+            if value is not None and constant_tensor(value) is None:
+                self._encode(value)
+
+    def _encode_output(self, node: ir.Node) -> None:
+        if node.op_type in self._scheme.movers:
+            self._encodings[_name(node.outputs[0])] = self._encodings[_name(node.inputs[0])]
+            return
+        output, clip = final_output(node), clip_after(node)
+        if not self._wants_output(node, output):
+            return
+        quant = encode_activation(self._interval(output), self._scheme.activation)
+        if clip is not None:
+            bounds = clip_bounds(clip)
+            assert bounds is not None
+            if clips_alike(quant, self._scheme.activation, *bounds):
+                self._folded.append(clip.name or "")
+            else:
+                # The integer kernel ends at the product; the clip runs on its real output.
+                self._encode(node.outputs[0])
+        self._encode(output)
+
+    def _wants_output(self, node: ir.Node, output: ir.Value) -> bool:
+        if node.op_type not in self._scheme.output_optional:
+            return True
+        return any(user in self._integer for user, _ in output.uses())
+
+    def _encode(self, value: ir.Value) -> None:
+        name = _name(value)
+        if name not in self._encodings:
+            interval = self._interval(value)
+            self._encodings[name] = encode_activation(interval, self._scheme.activation)
+
+    def _interval(self, value: ir.Value) -> Interval:
+        entry = self._table.tensors[_name(value)]
+        return entry.interval(self._method, symmetric=self._scheme.activation.symmetric)
+
+
+def _name(value: ir.Value | None) -> str:
+    assert value is not None
+    return value.name or ""

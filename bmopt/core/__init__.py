@@ -1,0 +1,1 @@
+"""Immutable values and protocols that every other package shares."""

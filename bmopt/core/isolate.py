@@ -1,0 +1,128 @@
+"""Third-party code in a child process: what dies, hangs or prints there does not do so here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from bmopt.errors import IsolatedToolError
+
+_TAIL_BYTES = 8192
+_TAIL_LINES = 3
+
+
+class IsolatedProcess:
+    """A child that is running; ``wait`` for it or ``kill`` it.
+
+    Attributes:
+        name: What to call the tool in messages.
+        timeout_s: Seconds it may take from its start.
+    """
+
+    def __init__(
+        self, name: str, timeout_s: float, child: subprocess.Popen[bytes], output: IO[bytes]
+    ) -> None:
+        self.name = name
+        self.timeout_s = timeout_s
+        self._child = child
+        self._output = output
+        self._started_ns = time.monotonic_ns()
+
+    def wait(self) -> str:
+        """Return the end of what the child printed, once it has ended well. Call it once.
+
+        Raises:
+            IsolatedToolError: It exited with an error, was killed by a signal, or ran out of
+                time; the message has its last lines. The child's whole process group is gone
+                then, as it is when the wait is interrupted.
+        """
+        left_s = self.timeout_s - (time.monotonic_ns() - self._started_ns) / 1e9
+        late = threading.Event()
+        # A timer and a plain wait, because a wait with a time limit polls every 50 ms.
+        timer = threading.Timer(max(left_s, 0.0), self._stop_late, [late])
+        timer.daemon = True
+        timer.start()
+        try:
+            code = self._child.wait()
+            said = self._tail()
+        finally:
+            timer.cancel()
+            self._end_group()
+            self.kill()
+        if late.is_set():
+            raise IsolatedToolError(f"{self.name} took longer than {self.timeout_s:g} s")
+        if code:
+            raise IsolatedToolError(f"{self.name} {_death(code)}{_last_lines(said)}")
+        return said
+
+    def kill(self) -> None:
+        """End the child and whatever it started; harmless when it has ended."""
+        if self._child.returncode is None:
+            self._end_group()
+            self._child.wait()
+        self._output.close()
+
+    def _stop_late(self, late: threading.Event) -> None:
+        late.set()
+        self._end_group()
+
+    def _end_group(self) -> None:
+        # The child leads its own session, so its pid names the group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def _tail(self) -> str:
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - _TAIL_BYTES))
+        return self._output.read().decode(errors="replace")
+
+
+def start_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> IsolatedProcess:
+    """Start ``argv`` in a process group of its own and return at once.
+
+    Raises:
+        IsolatedToolError: The program cannot be started.
+    """
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        output.close()
+        raise IsolatedToolError(f"{name} cannot be started ({error.strerror})") from error
+    return IsolatedProcess(name, timeout_s, child, output)
+
+
+def run_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> str:
+    """Run ``argv`` to its end and return the end of what it printed (both streams).
+
+    Raises:
+        IsolatedToolError: See ``IsolatedProcess.wait``.
+    """
+    return start_isolated(argv, timeout_s=timeout_s, name=name).wait()
+
+
+def _death(code: int) -> str:
+    if code > 0:
+        return f"failed with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _last_lines(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f": {' | '.join(lines[-_TAIL_LINES:])}" if lines else ""

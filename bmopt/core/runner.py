@@ -1,0 +1,43 @@
+"""What runs a model: named arrays in, named arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+Array = npt.NDArray[Any]
+"""An array of any dtype."""
+
+Feeds = Mapping[str, Array]
+"""Input name -> array; one inference."""
+
+
+class Runner(Protocol):
+    """An opened model. ``run`` is synchronous, returns fresh arrays and keeps no time."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the model's order."""
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """Run one inference; raise ``DataError`` where the feeds do not fit the model."""
+
+    def __enter__(self) -> Runner: ...  # noqa: PYI034 - Self needs Python 3.11
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+OpenModel = Callable[[ir.Model], Runner]
+"""Opens an in-memory model for inference without the engine's own optimisations.
+
+Raises ``ModelError`` where the engine refuses the model.
+"""

@@ -1,0 +1,74 @@
+"""Quantisation schemes as data: how a target wants its integers. A backend supplies them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+IntType = Literal["uint8", "int8"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How a kind of tensor is stored in integers.
+
+    Attributes:
+        dtype: Element type.
+        symmetric: The zero point is the middle of the type (0 for int8, 128 for uint8).
+        low: Smallest integer used.
+        high: Largest integer used.
+        per_channel: One scale per output channel instead of one per tensor.
+    """
+
+    dtype: IntType
+    symmetric: bool
+    low: int
+    high: int
+    per_channel: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatRules:
+    """Products that a target runs faster in float, by shape; 0 switches a rule off.
+
+    Attributes:
+        narrow_input: A convolution over at most this many input channels (not depthwise).
+        narrow_depthwise: A depthwise convolution over fewer channels than this.
+        small_product: A matrix product of fewer multiply-adds than this.
+        prefix: This many products nearest to the model's inputs.
+    """
+
+    narrow_input: int = 0
+    narrow_depthwise: int = 0
+    small_product: int = 0
+    prefix: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """One target's way to quantise.
+
+    Attributes:
+        name: The device class, for example ``"x86-vnni"``.
+        why: What the choice follows from, for the summary.
+        activation: Encoding of activations.
+        weight: Encoding of constant weights.
+        products: Ops computed in integers from a constant weight.
+        followers: Ops with an integer kernel that stay in integers when their inputs are.
+        movers: Ops that only move values: they keep the encoding of their input.
+        output_optional: Products whose integer kernel can write float, so that their output is
+            quantised only where an integer op reads it.
+        rules: Which products stay in float by their shape.
+        min_opset: Lowest opset at which the scheme's Q/DQ nodes can be written.
+    """
+
+    name: str
+    why: str
+    activation: Encoding
+    weight: Encoding
+    products: frozenset[str]
+    followers: frozenset[str]
+    movers: frozenset[str]
+    output_optional: frozenset[str]
+    rules: FloatRules = FloatRules()
+    min_opset: int = 13

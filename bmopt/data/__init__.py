@@ -1,0 +1,1 @@
+"""Samples from files, folders, functions and readers, as re-iterable data sets."""

@@ -1,0 +1,67 @@
+"""The errors a user can meet, and the exit code each one ends a command with.
+
+A message says what is wrong, where, and what to do next, in one line. Anything that is not a
+``BmoptError`` is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BmoptError(Exception):
+    """Base of every error that bmopt raises on purpose."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(BmoptError):
+    """An option or argument that makes no sense."""
+
+
+class ModelError(BmoptError):
+    """A model file that cannot be read, is invalid, or is not supported."""
+
+
+class DataError(BmoptError):
+    """Samples that are missing, empty, misnamed, misshapen or not finite."""
+
+
+class TargetError(BmoptError):
+    """A target that does not exist or cannot be compiled here."""
+
+
+class PassError(BmoptError):
+    """A pass that does not exist, has bad options, or broke the model."""
+
+
+class CalibrationError(BmoptError):
+    """Calibration that found nothing usable, or a table that belongs to another model."""
+
+
+class QuantizationError(BmoptError):
+    """A model that cannot be quantised as asked."""
+
+
+class ArtifactError(BmoptError):
+    """An artifact folder that is missing, incomplete or damaged."""
+
+
+class OutputError(BmoptError):
+    """An output path that cannot be written."""
+
+
+class IsolatedToolError(BmoptError):
+    """A third-party tool that died, hung or failed in its own process."""
+
+
+class BudgetMissedError(BmoptError):
+    """A budget the result does not meet; the best result is kept."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class HostError(BmoptError):
+    """This host cannot run the artifact."""
+
+    exit_code: ClassVar[int] = 6

@@ -1,0 +1,28 @@
+"""Whether a model is quantised already."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+_QUANTIZED_OPS = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QAttention",
+        "QGemm",
+        "QuantizeLinear",
+    }
+)
+
+
+def is_quantized(model: ir.Model) -> bool:
+    """Whether any node, through sub-graphs and functions, quantises or computes in integers."""
+    nodes = [*model.graph.all_nodes(), *(n for f in model.functions.values() for n in f)]
+    return any(
+        node.op_type in _QUANTIZED_OPS or node.op_type.startswith("QLinear") for node in nodes
+    )

@@ -1,0 +1,1 @@
+"""IR passes on ``onnx_ir.Model`` and the pipeline that runs and checks them."""

@@ -1,0 +1,92 @@
+"""Apply a quantisation plan: put Q/DQ pairs where it says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from bmopt.core.plan import ActivationQuant, QuantPlan
+from bmopt.graph.origin import merge_origin
+from bmopt.optimizer.pass_base import Effect, Outcome, Pass
+from bmopt.optimizer.qdq import QdqWriter
+from bmopt.optimizer.rewrite import remove_dead, replace_output
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantize(Pass):
+    """Rewrite the nodes that a plan lists so that an engine runs them in integers.
+
+    1. Folded activation nodes go: the encoding of their output clips alike.
+    2. Every activation of the plan gets one Q/DQ pair. Behind an integer node all readers read
+       the pair; elsewhere only integer nodes do.
+    3. Weights become integers behind a DQ, biases int32 at input scale times weight scale.
+    4. Movers (reshapes, pools, pads ...) work on the integers themselves.
+
+    A model that has no node of the plan left to rewrite is not modified.
+    """
+
+    name: ClassVar[str] = "quantize"
+    effect: ClassVar[Effect] = "lossy"
+
+    plan: QuantPlan
+
+    def call(self, model: ir.Model) -> Outcome:
+        """Quantise the main graph in place."""
+        nodes = {node.name or "": node for node in model.graph}
+        if not self.plan.integer or _is_applied(nodes, self.plan):
+            return Outcome(model, modified=False)
+        for name in self.plan.folded:
+            _fold_clip(nodes[name])
+        integer = [nodes[name] for name in self.plan.integer]
+        writer = QdqWriter(model.graph)
+        for name, quant in self.plan.weights.items():
+            source = nodes[name].inputs[0]
+            assert source is not None
+            scale = self.plan.activations[source.name or ""].scale
+            writer.quantize_weight(nodes[name], quant, scale)
+        _quantize_activations(model.graph, self.plan.activations, integer, writer)
+        for name in self.plan.moved:
+            writer.move_integers(nodes[name])
+        return Outcome(model, modified=True)
+
+
+def _is_applied(nodes: dict[str, ir.Node], plan: QuantPlan) -> bool:
+    """Whether the first node of the plan already reads a DQ, or integers."""
+    value = nodes[plan.integer[0]].inputs[0]
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.op_type in ("QuantizeLinear", "DequantizeLinear")
+
+
+def _fold_clip(clip: ir.Node) -> None:
+    source, result = clip.inputs[0], clip.outputs[0]
+    assert source is not None
+    producer = source.producer()
+    assert producer is not None
+    merge_origin(producer, [clip])
+    name = result.name
+    replace_output(result, source)
+    result.name = f"{name}__folded"
+    source.name = name
+    remove_dead([clip])
+
+
+def _quantize_activations(
+    graph: ir.Graph,
+    encodings: Mapping[str, ActivationQuant],
+    integer: list[ir.Node],
+    writer: QdqWriter,
+) -> None:
+    values = {value.name: value for value in graph.inputs}
+    values |= {out.name: out for node in graph for out in node.outputs}
+    members = set(integer)
+    for name, quant in encodings.items():
+        value = values[name]
+        producer = value.producer()
+        if producer is not None and producer in members:
+            writer.pair_behind(value, quant, producer)
+        else:
+            readers = [use for use in value.uses() if use.node in members]
+            writer.pair_for(value, quant, [(use.node, use.idx) for use in readers])

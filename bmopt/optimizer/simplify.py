@@ -1,0 +1,118 @@
+"""From a file to a rewritten model, with onnxsim at work while the rest is still being imported.
+
+Importing this module is cheap; what is heavy is imported after the child process has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmopt.errors import IsolatedToolError
+from bmopt.optimizer.onnxsim_child import OnnxsimRun, start_onnxsim
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from bmopt.core.runner import Feeds, OpenModel
+    from bmopt.optimizer.pipeline import Pipeline, PipelineResult
+    from bmopt.optimizer.pipeline_text import Step
+    from bmopt.optimizer.stretch import OnPass
+
+DEFAULT = "simplify"
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyOptions:
+    """How the exact passes are verified.
+
+    Attributes:
+        open_model: Opens a model on an engine with the engine's own optimisations off; it may
+            import that engine when it is first called.
+        samples: Calibration samples to compare on, besides two seeded random feeds.
+        axes: Numbers for dynamic axes, by symbol.
+        seed: Seed of the random feeds.
+    """
+
+    open_model: OpenModel
+    samples: Sequence[Feeds] = ()
+    axes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+
+def optimize_file(
+    path: Path,
+    text: str = DEFAULT,
+    *,
+    verify: VerifyOptions | None = None,
+    prepare: Callable[[ir.Model], None] | None = None,
+    on_pass: OnPass | None = None,
+) -> PipelineResult:
+    """Load ``path`` and run the pipeline ``text`` on it.
+
+    ``prepare`` may change the model between the two, to fix its shapes for example.
+
+    Raises:
+        ModelError: The file is no model that can be run.
+        PassError: The pipeline's text does not parse.
+    """
+    early = prepare is None and text.startswith(("onnxsim", DEFAULT))
+    with _early_onnxsim(path, early) as run:
+        from bmopt.graph.model_io import load_model
+        from bmopt.optimizer.pipeline import Pipeline
+
+        pipeline = Pipeline.parse(text)
+        model = load_model(path)
+        if prepare is not None:
+            prepare(model)
+        if run is not None:
+            pipeline = _with_run(pipeline, model, run)
+        return optimize(model, pipeline, verify=verify, on_pass=on_pass)
+
+
+def optimize(
+    model: ir.Model,
+    pipeline: Pipeline,
+    *,
+    verify: VerifyOptions | None = None,
+    on_pass: OnPass | None = None,
+) -> PipelineResult:
+    """Return a copy of ``model`` rewritten by ``pipeline``, verified as ``verify`` says."""
+    from bmopt.optimizer.equivalence import Equivalence
+
+    if verify is None:
+        return pipeline.run(model, on_pass=on_pass)
+    check = Equivalence.seeded(
+        verify.open_model, model, samples=verify.samples, seed=verify.seed, axes=verify.axes
+    )
+    return pipeline.run(model, verify=check, on_pass=on_pass)
+
+
+@contextlib.contextmanager
+def _early_onnxsim(path: Path, wanted: bool) -> Iterator[OnnxsimRun | None]:
+    """Start onnxsim on ``path``; where that fails, the pass tries again and reports it."""
+    if not wanted or not path.is_file():
+        yield None
+        return
+    try:
+        run = start_onnxsim(path)
+    except IsolatedToolError:
+        yield None
+        return
+    with run:
+        yield run
+
+
+def _with_run(pipeline: Pipeline, model: ir.Model, run: OnnxsimRun) -> Pipeline:
+    """Hand the started run to the first pass, if it is onnxsim with its default options."""
+    from bmopt.graph.model_digest import model_digest
+    from bmopt.optimizer.passes.onnxsim import Onnxsim, SourceRun
+
+    first: Step = pipeline.steps[0]
+    if first != Onnxsim():
+        return pipeline
+    started = Onnxsim(started=SourceRun(run, model_digest(model)))
+    return dataclasses.replace(pipeline, steps=(started, *pipeline.steps[1:]))

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bmopt.bench.compare import compare_latency, ratio
+from bmopt.bench.environment import HostLoad
+from bmopt.core.measurement import Measurement
+from bmopt.core.runner import Runner
+from bmopt.errors import DataError, UsageError
+from tests.bench.scripted import NOWHERE, QUIET, ScriptedClock, ScriptedRunner, feeds, noisy
+
+MS = 1e6
+
+
+def compare(
+    latencies: dict[str, Callable[[int], float]],
+    *,
+    duration_s: float = 10.0,
+    precision: float = 0.01,
+    progress: Callable[[float], None] | None = None,
+    drift: float = 0.0,
+) -> Measurement:
+    clock = ScriptedClock(tick_ns=30)
+    origin = clock.now_ns
+
+    def drifting(latency: Callable[[int], float]) -> Callable[[int], float]:
+        return lambda i: latency(i) * (1 + drift * (clock.now_ns - origin) / 1e10)
+
+    runners: dict[str, Runner] = {
+        name: ScriptedRunner(name, clock, drifting(latency), [])
+        for name, latency in latencies.items()
+    }
+    return compare_latency(
+        runners,
+        feeds(),
+        clock=clock,
+        duration_s=duration_s,
+        precision=precision,
+        environment=NOWHERE,
+        load=lambda: QUIET,
+        progress=progress,
+    )
+
+
+def test_a_against_itself_is_equivalent() -> None:
+    found = ratio(compare({"a": noisy(5 * MS, 0.01, 1), "b": noisy(5 * MS, 0.01, 2)}), "a", "b")
+    assert found.verdict == "equivalent"
+    assert found.relative_width <= 0.01
+
+
+def test_two_percent_more_is_slower() -> None:
+    one = compare({"a": noisy(5 * MS, 0.01, 1), "b": noisy(5.1 * MS, 0.01, 2)})
+    found = ratio(one, "a", "b")
+    assert found.verdict == "slower"
+    assert found.low < 1.02 < found.high
+    assert ratio(one, "b", "a").verdict == "faster"
+
+
+def test_two_percent_is_found_under_a_drift_of_half() -> None:
+    one = compare({"a": noisy(5 * MS, 0.01, 1), "b": noisy(5.1 * MS, 0.01, 2)}, drift=0.5)
+    found = ratio(one, "a", "b")
+    assert found.verdict == "slower"
+    assert found.low < 1.02 < found.high
+
+
+def test_noise_and_little_time_stay_undecided() -> None:
+    one = compare({"a": noisy(5 * MS, 0.5, 1), "b": noisy(5 * MS, 0.5, 2)}, duration_s=1.0)
+    assert ratio(one, "a", "b").verdict == "undecided"
+
+
+def test_stops_when_precise_and_not_before_six_turns() -> None:
+    fractions: list[float] = []
+    one = compare({"a": lambda _: MS, "b": lambda _: 2 * MS}, progress=fractions.append)
+    assert len(one.blocks) == 6 * 4
+    assert len(fractions) == 6
+    assert fractions == sorted(fractions)
+    assert 0.0 < fractions[-1] < 0.2
+
+
+def test_budget_is_kept_when_precision_is_out_of_reach() -> None:
+    fractions: list[float] = []
+    one = compare(
+        {"a": noisy(MS, 0.5, 1), "b": noisy(MS, 0.5, 2)},
+        duration_s=2.0,
+        precision=1e-6,
+        progress=fractions.append,
+    )
+    last = one.blocks[-1]
+    assert 1.7e9 < last.start_ns[-1] + last.latency_ns[-1] <= 2.0e9
+    assert fractions[-1] <= 1.0
+
+
+def test_a_model_slower_than_the_budget_still_gets_one_turn() -> None:
+    one = compare({"a": lambda _: 900 * MS, "b": lambda _: 500 * MS}, duration_s=0.5)
+    assert len(one.blocks) == 4
+    assert ratio(one, "a", "b").verdict == "undecided"
+    assert ratio(one, "a", "b").ratio == pytest.approx(5 / 9, rel=1e-3)
+
+
+def test_three_variants_are_each_compared_with_the_first() -> None:
+    one = compare({"a": lambda _: 4 * MS, "b": lambda _: 2 * MS, "c": lambda _: 4 * MS})
+    assert one.variants == ("a", "b", "c")
+    assert len(one.blocks) % 6 == 0
+    assert ratio(one, "a", "b").verdict == "faster"
+    assert ratio(one, "a", "c").verdict == "equivalent"
+
+
+def test_repeats_exactly_and_survives_json() -> None:
+    one, two = (
+        compare({"a": noisy(MS, 0.1, 1), "b": noisy(MS, 0.1, 2)}, duration_s=1) for _ in "ab"
+    )
+    assert one == two
+    again = Measurement.from_json(one.to_json())
+    assert again == one
+    assert ratio(again, "a", "b") == ratio(one, "a", "b")
+
+
+def test_environment_keeps_load_and_warm_up() -> None:
+    clock = ScriptedClock(tick_ns=30)
+    loads = iter([HostLoad(0.5, 10, 1000, 2000.0), HostLoad(1.5, 60, 2000, 1900.0)])
+    runners: dict[str, Runner] = {
+        name: ScriptedRunner(name, clock, lambda _: MS, []) for name in "ab"
+    }
+    one = compare_latency(
+        runners, feeds(), clock=clock, environment=NOWHERE, load=lambda: next(loads)
+    )
+    facts = one.environment.facts
+    assert facts["cpu.model"] == "scripted"
+    assert facts["load.steal_percent"] == 5.0
+    assert (facts["load.average_before"], facts["load.average_after"]) == (0.5, 1.5)
+    assert facts["warm_up.a.inferences"] == facts["warm_up.b.inferences"] == 3 * 26
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(UsageError, match="1 variants to compare; give two or more"):
+        compare({"a": lambda _: MS})
+    with pytest.raises(UsageError, match=r"precision=0\.0: give a number above 0"):
+        compare({"a": lambda _: MS, "b": lambda _: MS}, precision=0.0)
+    runner = ScriptedRunner("a", ScriptedClock(), lambda _: MS, [])
+    with pytest.raises(DataError, match="no inputs to measure latency with"):
+        compare_latency({"a": runner, "b": runner}, [], environment=NOWHERE)
+
+
+def test_on_the_real_clock_a_busy_wait_is_slower() -> None:
+    clock = ScriptedClock()
+
+    class Busy(ScriptedRunner):
+        def run(self, feeds: object) -> dict[str, object]:  # type: ignore[override]
+            sum(range(round(self._latency(0))))
+            return {}
+
+    runners: dict[str, Runner] = {
+        "a": Busy("a", clock, lambda _: 20_000, []),
+        "b": Busy("b", clock, lambda _: 40_000, []),
+    }
+    one = compare_latency(
+        runners, feeds(), duration_s=0.6, precision=0.05, block_ms=5, environment=NOWHERE
+    )
+    assert ratio(one, "a", "b").verdict == "slower"
+    starts = [start for block in one.blocks for start in block.start_ns]
+    assert starts == sorted(starts)
