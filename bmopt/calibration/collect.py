@@ -15,7 +15,7 @@ from bmopt.core.ranges import RangeTable, TensorRange
 from bmopt.core.runner import Array, Feeds, OpenModel
 from bmopt.errors import CalibrationError, DataError
 
-_TAP_BYTES = 32 << 20
+_TAP_BYTES = 8 << 20
 """Tapped tensors of one inference together: all of them are alive until it has ended."""
 
 
@@ -35,7 +35,7 @@ def collect_ranges(
     """Measure the ranges of a model's activations in one pass over the samples.
 
     Memory does not grow with the number of samples. A batch is split where its tapped tensors
-    would take more than 32 MB, so only a single sample with larger ones takes more. The split
+    would take more than 8 MB, so only a single sample with larger ones takes more. The split
     changes no result: the moving average takes one step per batch of ``batch_size``.
 
     Args:

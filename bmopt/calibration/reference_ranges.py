@@ -230,7 +230,8 @@ def divergence(line: Doubles, begin: int, end: int, levels: int) -> float:
 
     P is the histogram clipped to the bins [begin, end), with what lies outside in the outermost
     bins. Q is the histogram inside, summed in ``levels`` groups of bins and spread evenly over the
-    bins of each group that P occupies. Infinite where Q has nothing in a group that P has.
+    bins of each group that P occupies. A group that P occupies and Q does not counts as half a
+    value in Q, so that a gap before an outlier is no obstacle. Infinite where nothing is inside.
     """
     inside = line[begin:end]
     clipped = inside.copy()
@@ -240,10 +241,11 @@ def divergence(line: Doubles, begin: int, end: int, levels: int) -> float:
     sizes = np.diff(np.append(starts, len(inside)))
     group_mass = np.add.reduceat(inside, starts)
     group_occupied = np.add.reduceat((clipped > 0.0).astype(np.float64), starts)
-    spread = np.repeat(group_mass / np.maximum(group_occupied, 1.0), sizes)
-    occupied = clipped > 0.0
-    if not spread[occupied].all():
+    if not inside.any():
         return math.inf
+    filled = np.where(group_mass > 0.0, group_mass, 0.5)
+    spread = np.repeat(filled / np.maximum(group_occupied, 1.0), sizes)
+    occupied = clipped > 0.0
     p = clipped[occupied] / clipped.sum()
     q = spread[occupied] / inside.sum()
     return float((p * np.log(p / q)).sum())

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from bmopt.errors import OutputError
 
+MANIFEST = "manifest.json"
+"""What marks a folder as an artifact of ours."""
+
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
@@ -19,9 +22,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     On an error nothing is left behind and an earlier ``path`` is untouched.
 
     Raises:
-        OutputError: ``path`` cannot be written, or the disk is full.
+        OutputError: ``path`` cannot be written or replaced, or the disk is full.
     """
     with _output_errors(path):
+        require_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -41,8 +45,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OutputError: ``path`` cannot be written, or the disk is full.
     """
     with _output_errors(path):
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is no regular file; name another output")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
@@ -54,6 +58,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
             scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise ``OutputError`` if ``path`` holds anything but an artifact: it would be lost."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise OutputError(f"{path}: exists and is not a folder; choose another output")
+    if not (path / MANIFEST).is_file() and any(path.iterdir()):
+        raise OutputError(f"{path}: holds other files; choose a new or empty folder")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,8 +89,6 @@ def _swap_folder(scratch: Path, path: Path) -> None:
     if not path.exists():
         scratch.rename(path)
         return
-    if not path.is_dir():
-        raise OutputError(f"{path}: exists and is not a folder; choose another output")
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     path.rename(old / "old")
     try:

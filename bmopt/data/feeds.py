@@ -161,7 +161,7 @@ def open_reader(reader: Reader, inputs: Sequence[InputSpec], limit: int | None) 
     """
     name = type(reader).__name__
     once = FeedDataset(name, tuple(inputs), lambda: reader, limit)
-    folder = Path(tempfile.mkdtemp(prefix="bmopt-spool-"))
+    folder = _spool_folder()
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         files = [_spooled(batch, folder / f"{i}.npz") for i, batch in enumerate(once.batches(1))]
@@ -200,6 +200,13 @@ def _iterated(source: Reader | Iterable[Feed], name: str) -> Iterator[Feed]:
 def _samples(feeds: Mapping[str, Array]) -> int:
     lengths = {array.shape[0] for array in feeds.values() if array.ndim}
     return lengths.pop() if len(lengths) == 1 else 1
+
+
+def _spool_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="bmopt-spool-"))
+    except OSError as error:
+        raise OutputError(f"cannot spool the samples to disk ({error})") from error
 
 
 def _spooled(batch: Batch, path: Path) -> Path:

@@ -56,12 +56,12 @@ def open_dataset(
             size = _random_size(random["size"], limit)
             return open_random(inputs, name=str(spec), size=size, seed=seed, shapes=shapes or {})
         return _open_text(str(spec), inputs, options or Preprocess(), limit)
-    if isinstance(spec, Reader):
+    if isinstance(spec, Reader) and not isinstance(spec, type):
         return open_reader(spec, inputs, limit)
     if callable(spec):
         return open_factory(spec, inputs, limit)
     if not hasattr(spec, "batches"):
-        raise UsageError(f"a {type(spec).__name__} is no data set; give {_FORMS}, or a reader")
+        raise UsageError(f"{type(spec).__name__}: is no data set; give {_FORMS}, or a reader")
     if limit is not None:
         raise UsageError("limit: cannot be applied to a data set that is already open")
     return spec

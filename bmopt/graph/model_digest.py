@@ -89,7 +89,7 @@ def _attribute(attribute: ir.Attr) -> list[Any]:
         return [kind.name, "ref", attribute.ref_attr_name]
     value = attribute.value
     if kind in _PLAIN:
-        return [kind.name, value]
+        return [kind.name, value if _is_json(value) else repr(value)]
     if kind == ir.AttributeType.TENSOR:
         return [kind.name, _tensor(value)]
     if kind == ir.AttributeType.TENSORS:
@@ -99,6 +99,12 @@ def _attribute(attribute: ir.Attr) -> list[Any]:
     if kind == ir.AttributeType.GRAPHS:
         return [kind.name, [_graph(graph) for graph in value]]
     return [kind.name, repr(value)]
+
+
+def _is_json(value: Any) -> bool:  # noqa: ANN401 - whatever an attribute holds
+    """Whether JSON can hold ``value``: not the bytes of a string that is no UTF-8 text."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return not any(isinstance(item, bytes) for item in items)
 
 
 def _tensor(tensor: ir.TensorProtocol | None) -> str | None:

@@ -7,6 +7,7 @@ weights among its inputs, gets them as constants. Weights in external files stay
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import onnx
@@ -30,6 +31,18 @@ SINGLE_FILE_BYTES = 2_000_000_000
 """Models with more weights than this are saved with the weights beside: protobuf ends at 2 GiB."""
 
 _SOURCES = "bmopt.sources"
+
+_MALFORMED = (
+    ir.serde.SerdeError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What building a graph from a damaged file ends in."""
 
 
 def load_model(path: Path) -> ir.Model:
@@ -98,15 +111,12 @@ def _spec(value: ir.Value) -> InputSpec:
     if not isinstance(value.type, ir.TensorType):
         raise ModelError(f"input {value.name!r} is no tensor ({value.type}); only tensors are fed")
     dtype = "str" if value.type.dtype == ir.DataType.STRING else str(value.type.dtype.numpy())
-    shape = None if value.shape is None else tuple(_axis(axis) for axis in value.shape)
+    shape = (
+        None
+        if value.shape is None
+        else tuple(axis if isinstance(axis, int) else axis.value for axis in value.shape)
+    )
     return InputSpec(str(value.name), dtype, shape)
-
-
-def _axis(axis: int | ir.SymbolicDim) -> int | str | None:
-    """Return a size or symbol; some exporters write -1 for an unknown size."""
-    if isinstance(axis, int):
-        return axis if axis >= 0 else None
-    return axis.value
 
 
 def _serialised(model: ir.Model) -> bytes:
@@ -137,14 +147,14 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _require_valid(proto: onnx.ModelProto) -> None:
+    if (problem := next(structure_problems(proto), None)) is not None:
+        raise ModelError(f"invalid graph: {problem}")
     _require_opset(proto)
     if unknown := unknown_ops(proto):
         raise ModelError(
             f"unknown op {', '.join(unknown[:5])}: neither ONNX nor ONNX Runtime nor the model "
             "defines it"
         )
-    if (problem := next(structure_problems(proto), None)) is not None:
-        raise ModelError(f"invalid graph: {problem}")
 
 
 def _require_opset(proto: onnx.ModelProto) -> None:
@@ -159,9 +169,11 @@ def _require_opset(proto: onnx.ModelProto) -> None:
 
 def _build(proto: onnx.ModelProto) -> ir.Model:
     try:
-        model = ir.from_proto(proto)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # onnx's, about fields that nobody reads
+            model = ir.from_proto(proto)
         model.graph.sort()
-    except (ir.serde.SerdeError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except _MALFORMED as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ModelError(f"invalid graph: {reason}") from error
     if "ai.onnx" in model.opset_imports:
@@ -171,9 +183,18 @@ def _build(proto: onnx.ModelProto) -> ir.Model:
 
 
 def _normalise(model: ir.Model) -> None:
-    """Make the weights of IR version 3 constant, and names unique."""
+    """Make the weights of IR version 3 constant, names unique, and sizes below 0 unknown."""
     if model.ir_version < 4:
         freeze_defaults(model)
         model.ir_version = 4
     make_names_unique(model)
     stamp(model)
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in (*graph.inputs, *graph.outputs, *(o for n in graph for o in n.outputs)):
+            if value.shape is not None and any(_is_negative(axis) for axis in value.shape):
+                axes = [None if _is_negative(axis) else axis for axis in value.shape]
+                value.shape = ir.Shape(axes)
+
+
+def _is_negative(axis: int | ir.SymbolicDim) -> bool:
+    return isinstance(axis, int) and axis < 0

@@ -40,13 +40,13 @@ def map_origins(source: ir.Graph, target: ir.Graph) -> None:
     """Give the nodes of ``target`` origins, found in ``source`` by the names of their outputs.
 
     For rewriters that drop metadata: a target node stands for the cone of source nodes between
-    its outputs and the tensors that it reads. Nodes whose outputs the source does not know take
-    the origins of their consumers.
+    its outputs and the next tensors that the target still has. Nodes whose outputs the source
+    does not know take the origins of their consumers.
     """
     producers = _producers(source)
+    stop = {out.name for node in target.all_nodes() for out in node.outputs}
     for node in target.all_nodes():
         if KEY not in node.metadata_props:
-            stop = {value.name for value in node.inputs if value is not None}
             names = [out.name for out in node.outputs if out.name in producers]
             set_origin(node, _cone(producers, names, stop))
     for node in reversed(list(target.all_nodes())):

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 OpKey = tuple[str, str]
 """Domain (``""`` for the standard one) and operator type."""
@@ -18,7 +19,8 @@ _STANDARD = ("", "ai.onnx")
 
 
 def structure_problems(model: onnx.ModelProto) -> Iterator[str]:
-    """Yield what is wrong with the names in the graph: undefined or defined twice."""
+    """Yield what is wrong with the names: not text, undefined, or defined twice."""
+    yield from (f"its {field} is no UTF-8 text" for field in _undecodable(model))
     if not model.graph.output:
         yield "it has no outputs"
     yield from _graph_problems(model.graph, ())
@@ -41,6 +43,23 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         yield node
         for graph in _subgraphs(node):
             yield from all_nodes(graph.node)
+
+
+def _undecodable(message: Message) -> Iterator[str]:
+    """Yield the text fields that came out as bytes, which is how protobuf hands over non-text."""
+    if isinstance(message, onnx.TensorProto):
+        # Not by its fields: that would copy the weights.
+        yield from () if isinstance(message.name, str) else ("tensor name",)
+        for entry in message.external_data:
+            yield from _undecodable(entry)
+        return
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING and not all(isinstance(v, str) for v in values):
+            yield f"{message.DESCRIPTOR.name}.{field.name}"
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                yield from _undecodable(inner)
 
 
 def _graph_problems(graph: onnx.GraphProto, outer: Sequence[set[str]]) -> Iterator[str]:

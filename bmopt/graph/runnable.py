@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import onnx
@@ -19,6 +20,24 @@ _OPEN = (
 _TIMEOUT_S = 120.0
 
 
+def schema_complaint(proto: onnx.ModelProto) -> str | None:
+    """Return what ``onnx.checker`` has against ``proto``, in one line; None where nothing.
+
+    A missing shape or graph name, which no runtime minds, does not count.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.graph.name = copy.graph.name or "graph"
+    for value in (*copy.graph.input, *copy.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    try:
+        onnx.checker.check_model(copy)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        return " ".join(str(error).split("==> Context")[0].split())
+    return None
+
+
 def require_sound(model: ir.Model, path: Path) -> None:
     """Check nodes against their schemas.
 
@@ -28,27 +47,16 @@ def require_sound(model: ir.Model, path: Path) -> None:
     Raises:
         ModelError: Both refuse it.
     """
-    complaint = _complaint(model)
+    try:
+        complaint = schema_complaint(stripped_proto(model))
+    except ir.serde.SerdeError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ModelError(f"invalid graph: {reason}") from error
     if complaint is not None and not _opens(path):
         raise ModelError(f"invalid graph: {complaint}")
 
 
-def _complaint(model: ir.Model) -> str | None:
-    proto = stripped_proto(model)
-    proto.graph.name = proto.graph.name or "graph"
-    for value in (*proto.graph.input, *proto.graph.output):
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.shape.SetInParent()
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        return " ".join(str(error).split("==> Context")[0].split())
-    return None
-
-
 def _opens(path: Path) -> bool:
-    import sys
-
     argv = [sys.executable, "-c", _OPEN, str(path)]
     try:
         run_isolated(argv, timeout_s=_TIMEOUT_S, name="ONNX Runtime")

@@ -15,6 +15,16 @@ from bmopt.errors import ModelError
 
 _CHUNK_ELEMENTS = 1 << 22
 _MAX_DENSE_BYTES = 1 << 31
+_UNREADABLE = (
+    AssertionError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What decoding a damaged tensor ends in."""
+
 _FLOATS = (
     ir.DataType.FLOAT,
     ir.DataType.DOUBLE,
@@ -94,7 +104,7 @@ def require_readable(model: ir.Model) -> None:
             raise ModelError(f"tensor {tensor.name!r} has an impossible shape {tensor.shape}")
         try:
             tensor.numpy()
-        except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError) as error:
+        except _UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"tensor {tensor.name!r} cannot be read ({reason})") from error
         return tensor
@@ -141,6 +151,8 @@ def _map_file(folder: Path, location: str, name: str) -> Array:
 
 def _view(tensor: ir.ExternalTensor, data: Array) -> ir.TensorProtocol:
     shape = tensor.shape.numpy()
+    if tensor.dtype in (ir.DataType.UNDEFINED, ir.DataType.STRING):
+        raise ModelError(f"the weights {tensor.name!r} have no type that fits in a file")
     offset, length = tensor.offset or 0, tensor.nbytes
     if min(shape, default=0) < 0 or offset < 0 or offset + length > data.size:
         raise ModelError(
@@ -164,6 +176,6 @@ def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
         dense = np.zeros(dims, values.dtype)
         where = np.unravel_index(indices, dims) if indices.ndim == 1 else tuple(indices.T)
         dense[where] = values
-    except (ValueError, TypeError, IndexError) as error:
+    except (*_UNREADABLE, IndexError) as error:
         raise ModelError(f"sparse initializer {name!r} cannot be read ({error})") from error
     return onnx.numpy_helper.from_array(dense, name)

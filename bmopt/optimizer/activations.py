@@ -22,8 +22,9 @@ import math
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_scalar, is_op, only_consumer
-from bmopt.optimizer.patterns import escapes
-from bmopt.optimizer.polynomials import Polynomial, Reading, leaves, resembles
+from bmopt.optimizer.patterns import escapes, sole_readers
+from bmopt.optimizer.polynomials import ARITHMETIC, Polynomial, Reading, leaves, resembles
+from bmopt.optimizer.rewrite import root_graph
 
 _K = math.sqrt(2 / math.pi)
 _GELU: Polynomial = {(1, 0): 0.5, (1, 1): 0.5}
@@ -87,7 +88,7 @@ def _gelu(
     if argument is None:
         return None
     for source in leaves(argument):
-        reading = Reading([source])
+        reading = Reading(root_graph(node), [source])
         if resembles(reading.of(argument), inner, node.outputs[0].dtype):
             outer = _climb(node, source, _GELU)
             if outer is not None:
@@ -102,17 +103,17 @@ def _climb(
 ) -> tuple[ir.Node, set[ir.Node]] | None:
     """Go from ``node`` down to where ``wanted`` of ``source`` and its output is complete."""
     inner = node.outputs[0]
-    step = only_consumer(inner)
+    values = [inner]
     for _ in range(_MAX_STEPS):
-        if step is None or step.graph is not node.graph:
-            return None
-        reading = Reading([source, inner])
-        polynomial = reading.of(step.outputs[0])
-        if polynomial is None:
-            return None
-        if resembles(polynomial, wanted, inner.dtype):
-            return step, reading.nodes
-        step = only_consumer(step.outputs[0])
+        steps = [step for value in values for step in sole_readers(value, *ARITHMETIC)]
+        values = []
+        for step in dict.fromkeys(steps):
+            reading = Reading(root_graph(node), [source, inner])
+            polynomial = reading.of(step.outputs[0])
+            if resembles(polynomial, wanted, inner.dtype):
+                return step, reading.nodes
+            if polynomial is not None:
+                values.append(step.outputs[0])
     return None
 
 
@@ -120,7 +121,7 @@ def _hard_swish_of_clip(clip: ir.Node) -> Activation | None:
     if clip_bounds(clip) != (0.0, 6.0) or clip.inputs[0] is None:
         return None
     for source in leaves(clip.inputs[0]):
-        reading = Reading([source])
+        reading = Reading(root_graph(clip), [source])
         if resembles(reading.of(clip.inputs[0]), {(1,): 1.0, (0,): 3.0}, clip.outputs[0].dtype):
             outer = _climb(clip, source, {(1, 1): 1 / 6})
             if outer is not None:
@@ -154,7 +155,7 @@ def _hard_sigmoid(clip: ir.Node) -> Activation | None:
         last, nodes = outer
     # The farthest argument takes the most nodes in.
     for source in reversed(leaves(argument)):
-        reading = Reading([source])
+        reading = Reading(root_graph(clip), [source])
         line = _line(reading.of(argument))
         if line is None or not math.isclose(line[1] / high, 0.5, rel_tol=1e-4):
             continue
@@ -170,7 +171,7 @@ def _divided(clip: ir.Node, high: float) -> tuple[ir.Node, set[ir.Node]] | None:
     step = only_consumer(clip.outputs[0])
     if step is None or step.graph is not clip.graph:
         return None
-    reading = Reading([clip.outputs[0]])
+    reading = Reading(root_graph(clip), [clip.outputs[0]])
     quotient: Polynomial = {(1,): 1 / high}
     if not resembles(reading.of(step.outputs[0]), quotient, clip.outputs[0].dtype):
         return None

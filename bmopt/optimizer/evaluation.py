@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+from onnx_ir import serde
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from bmopt.core.runner import Array
@@ -74,7 +75,7 @@ def _run(
         proto.opset_import.add(domain=domain, version=version)
     proto.graph.name = "constants"
     feeds = _add_inputs(proto.graph, nodes, known)
-    proto.graph.node.extend(ir.to_proto(node) for node in nodes)
+    proto.graph.node.extend(serde.serialize_node(node) for node in nodes)
     proto.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -98,7 +99,7 @@ def _add_inputs(
         tensor = ir.tensor(known[value]) if value in known else constant_tensor(value)
         assert tensor is not None
         if tensor.nbytes <= _INLINE_BYTES or tensor.dtype in _NOT_FED:
-            stored = ir.to_proto(tensor)
+            stored = serde.serialize_tensor(tensor)
             stored.name = value.name or ""
             graph.initializer.append(stored)
             continue

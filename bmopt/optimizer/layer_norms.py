@@ -81,8 +81,13 @@ def _quotient(root: ir.Node, nodes: list[ir.Node]) -> tuple[ir.Node, ir.Value] |
     out = root.outputs[0]
     if root.op_type == "Sqrt":
         for divide in sole_readers(out, "Div"):
-            if divide.inputs[1] is out and divide.inputs[0] is not None:
-                return divide, divide.inputs[0]
+            centred = divide.inputs[0]
+            if (
+                divide.inputs[1] is out
+                and centred is not None
+                and constant_scalar(centred) is None
+            ):
+                return divide, centred
         inverse = sole_readers(out, "Reciprocal")
         inverse += [n for n in sole_readers(out, "Div") if constant_scalar(n.inputs[0]) == 1]
         if not inverse:

@@ -16,9 +16,6 @@ from bmopt.graph.values import constant_array, constant_tensor, producer_of, sta
 
 Rule = Callable[[ir.Node], ir.Value | None]
 
-_SMALL = 1 << 16
-"""Elements up to which a constant is compared with a neutral one."""
-
 _FAR = 2**31 - 1
 """A slice that ends here or later ends with the axis."""
 
@@ -214,10 +211,11 @@ def _neutral(number: float, *, either_side: bool) -> Rule:
 
 def _is_all(value: ir.Value | None, number: float) -> bool:
     tensor = constant_tensor(value)
-    if tensor is None or not 0 < tensor.size <= _SMALL or tensor.dtype == ir.DataType.STRING:
+    if tensor is None or not tensor.size or tensor.dtype == ir.DataType.STRING:
         return False
     array: Array = tensor.numpy()
-    return bool((array == number).all())
+    # The first element spares reading the rest of nearly every weight.
+    return bool(array.flat[0] == number and (array == number).all())
 
 
 def _keeps_shape(data: ir.Value, other: ir.Value | None) -> bool:

@@ -129,9 +129,9 @@ def _tensor_proto(array: Any) -> bytes:  # noqa: ANN401 - NumPy is not imported 
     if data_type is None or sys.byteorder != "little":
         from onnx import numpy_helper
 
-        proto: Any = numpy_helper.from_array(array)
-        return bytes(proto.SerializeToString())
-    raw = array.tobytes()
+        encoded: bytes = numpy_helper.from_array(array).SerializeToString()
+        return encoded
+    raw: bytes = array.tobytes()
     dims = b"".join(b"\x08" + _varint(size) for size in array.shape)
     return dims + b"\x10" + _varint(data_type) + b"\x4a" + _varint(len(raw)) + raw
 

@@ -44,12 +44,13 @@ def options_text(rewrite: Pass) -> str:
     """Return ``{name=value,...}`` for the options that differ from their defaults, else ``""``.
 
     An option that is no word, number or list of them (a plan, say) is shown as ``<Type>``; such
-    text is for reading only.
+    text is for reading only. A field declared with ``repr=False`` is no part of the text.
     """
     shown = [
         f"{field.name}={_value_text(getattr(rewrite, field.name))}"
         for field in _fields(rewrite)
-        if _is_required(field, {}) or getattr(rewrite, field.name) != _default(field)
+        if field.repr
+        and (_is_required(field, {}) or getattr(rewrite, field.name) != _default(field))
     ]
     return f"{{{','.join(shown)}}}" if shown else ""
 

@@ -19,7 +19,7 @@ Monomial = tuple[int, ...]
 Polynomial = dict[Monomial, float]
 """Powers of the symbols, in the order they were given, -> coefficient."""
 
-_OPS = ("Add", "Sub", "Mul", "Div", "Neg", "Pow", "Identity")
+ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg", "Pow", "Identity")
 _MAX_NODES = 12
 
 
@@ -28,10 +28,12 @@ class Reading:
     """One reading of an expression.
 
     Attributes:
+        graph: The graph whose nodes are read; other graphs' values are not looked into.
         symbols: The values that count as variables.
         nodes: The nodes that were read, in no order.
     """
 
+    graph: ir.Graph
     symbols: Sequence[ir.Value]
     nodes: set[ir.Node] = dataclasses.field(default_factory=set)
 
@@ -46,7 +48,7 @@ class Reading:
         if number is not None and keeps_rank(self.symbols[0], value):
             return {(0,) * len(self.symbols): number}
         node = value.producer()
-        if node is None or not is_op(node, *_OPS) or node.graph is not self.symbols[0].graph:
+        if node is None or not is_op(node, *ARITHMETIC) or node.graph is not self.graph:
             return None
         self.nodes.add(node)
         if len(self.nodes) > _MAX_NODES:
@@ -81,7 +83,7 @@ def leaves(value: ir.Value) -> list[ir.Value]:
     queue, nodes = [value], 0
     while queue and nodes < _MAX_NODES:
         node = queue.pop(0).producer()
-        if node is None or not is_op(node, *_OPS):
+        if node is None or not is_op(node, *ARITHMETIC):
             continue
         nodes += 1
         inputs = [v for v in node.inputs if v is not None and constant_scalar(v) is None]

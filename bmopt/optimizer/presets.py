@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+_TIDY = (
+    "repeat(infer-shapes,fold-shapes,fold-constants,inline-branches,drop-no-ops,"
+    "merge-reshapes,merge-transposes,fold-pad,fold-batch-norm,fold-affine,"
+    "fuse-matmul-add,fuse-layer-norm,fuse-activations,merge-common,drop-dead)"
+)
+
 PRESETS: dict[str, str] = {
     "simplify": (
-        "onnxsim,inline-functions,lift-constants,"
-        "repeat(infer-shapes,fold-shapes,fold-constants,inline-branches,drop-no-ops,"
-        "merge-reshapes,merge-transposes,fold-pad,fold-batch-norm,fold-affine,"
-        "fuse-matmul-add,fuse-layer-norm,fuse-activations,merge-common,drop-dead),"
-        "merge-initializers"
+        f"onnxsim,inline-functions,lift-constants,{_TIDY},"
+        f"unflatten-gemm,raise-opset,lift-constants,{_TIDY},merge-initializers"
     ),
 }
-"""Name -> pipeline text, expanded where the name stands in a pipeline."""
+"""Name -> pipeline text, expanded where the name stands in a pipeline.
+
+``simplify`` starts with onnxsim, because that works on the file while the rest is imported. Its
+Gemms are unflattened after their Reshapes had a chance to merge with others. The opset is raised
+once the model is tidy, when it can be seen whether a fusion needs it; where it is not, the passes
+after it have nothing new to see and are not run.
+"""

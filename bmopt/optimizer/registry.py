@@ -21,6 +21,7 @@ PASSES: dict[str, str] = {
     "fuse-activations": "fuse_activations:FuseActivations",
     "fuse-layer-norm": "fuse_layer_norm:FuseLayerNorm",
     "fuse-matmul-add": "fuse_matmul_add:FuseMatMulAdd",
+    "hoist-reshapes": "hoist_reshapes:HoistReshapes",
     "infer-shapes": "infer_shapes:InferShapes",
     "inline-branches": "inline_branches:InlineBranches",
     "inline-functions": "inline_functions:InlineFunctions",
@@ -28,9 +29,12 @@ PASSES: dict[str, str] = {
     "merge-common": "merge_common:MergeCommon",
     "merge-initializers": "merge_initializers:MergeInitializers",
     "merge-reshapes": "merge_reshapes:MergeReshapes",
+    "merge-slices": "merge_slices:MergeSlices",
     "merge-transposes": "merge_transposes:MergeTransposes",
     "onnxsim": "onnxsim:Onnxsim",
     "quantize": "quantize:Quantize",
+    "raise-opset": "raise_opset:RaiseOpset",
+    "unflatten-gemm": "unflatten_gemm:UnflattenGemm",
 }
 """Pass name -> ``module:Class`` below ``bmopt.optimizer.passes``."""
 

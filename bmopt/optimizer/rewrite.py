@@ -32,16 +32,41 @@ def root_graph(node: ir.Node) -> ir.Graph:
     return graph
 
 
-def share_names(model: ir.Model) -> None:
-    """Let every graph of ``model`` know all names in use, so that ``fresh_name`` is unique."""
-    taken: set[str] = set()
-    for graph in all_graphs(model):
+class _Names:
+    """All names in use in a model, gathered when the first fresh one is asked for."""
+
+    def __init__(self, graphs: list[ir.Graph]) -> None:
+        self._graphs = graphs
+        self._taken: set[str] = set()
+
+    def fresh(self, stem: str) -> str:
+        if not self._taken:
+            self._taken = _names_in_use(self._graphs)
+        name, number = stem, 0
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def _names_in_use(graphs: list[ir.Graph]) -> set[str]:
+    taken: set[str] = {""}
+    for graph in graphs:
         taken.update(graph.initializers)
         taken.update(value.name for value in graph.inputs if value.name)
         for node in graph:
             taken.add(node.name or "")
             taken.update(out.name for out in node.outputs if out.name)
-        graph.meta[_NAMES] = taken
+    return taken
+
+
+def share_names(model: ir.Model) -> None:
+    """Let every graph of ``model`` know all names in use, so that ``fresh_name`` is unique."""
+    graphs = all_graphs(model)
+    names = _Names(graphs)
+    for graph in graphs:
+        graph.meta[_NAMES] = names
 
 
 def fresh_name(graph: ir.Graph, stem: str) -> str:
@@ -49,13 +74,8 @@ def fresh_name(graph: ir.Graph, stem: str) -> str:
 
     Within a pass: ``share_names`` has run on the model.
     """
-    taken: set[str] = graph.meta[_NAMES]
-    name, number = stem, 0
-    while name in taken:
-        number += 1
-        name = f"{stem}_{number}"
-    taken.add(name)
-    return name
+    names: _Names = graph.meta[_NAMES]
+    return names.fresh(stem)
 
 
 def add_constant(graph: ir.Graph, stem: str, array: Array) -> ir.Value:

@@ -19,10 +19,19 @@ from bmopt.optimizer.symbolic import Item, add, divide, is_equal, multiply, mult
 Rule = Callable[[ir.Node, ShapeValues], Elements | None]
 
 
-def read_shape_values(model: ir.Model) -> ShapeValues:
-    """Return what is known of every small integer tensor of ``model``."""
+def read_shape_values(
+    model: ir.Model, visit: Callable[[ir.Node, ShapeValues], None] | None = None
+) -> ShapeValues:
+    """Return what is known of every small integer tensor of ``model``.
+
+    Args:
+        model: The model, with shapes as far as they are known.
+        visit: Called with every node, in order, when the values of its inputs are known.
+    """
     values = ShapeValues()
     for node in nodes_in_order(model.graph):
+        if visit is not None:
+            visit(node, values)
         rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if (rule is not None and node.op_type in _SIZES) or (
             rule is not None and holds_integers(node.outputs[0])

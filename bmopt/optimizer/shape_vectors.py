@@ -39,7 +39,7 @@ def shorter_vector(
     runs = _runs(elements, values)
     if runs is None or not all(_is_visible(run, producer, model.graph) for run in runs):
         return None
-    cone, version = _own_cone(producer), opset(model)
+    cone, version = _own_cone(producer, {run.source for run in runs}), opset(model)
     if _cost(runs, version) >= len(cone):
         return None
     parts = [_write(run, producer, cone, version) for run in runs]
@@ -83,11 +83,17 @@ def _is_visible(run: _Run, user: ir.Node, main: ir.Graph) -> bool:
 
 def _cost(runs: list[_Run], version: int) -> int:
     each = 1 if version >= _FIRST_PARTIAL_SHAPE else 2
-    return each * sum(run.source is not None for run in runs) + (len(runs) > 1)
+    axes = (1 if _is_whole(run) else each for run in runs if run.source is not None)
+    return sum(axes) + (len(runs) > 1)
 
 
-def _own_cone(node: ir.Node) -> list[ir.Node]:
-    """Return the nodes that would die with ``node``, it first."""
+def _is_whole(run: _Run) -> bool:
+    shape = None if run.source is None else run.source.shape
+    return shape is not None and run.start == 0 and run.end == shape.rank()
+
+
+def _own_cone(node: ir.Node, kept: set[ir.Value | None]) -> list[ir.Node]:
+    """Return the nodes that would die with ``node``, it first, while ``kept`` are in use."""
     cone = {node: None}
     stack = list(_producers(node))
     while stack:
@@ -95,6 +101,8 @@ def _own_cone(node: ir.Node) -> list[ir.Node]:
         if candidate in cone:
             continue
         outs = candidate.outputs
+        if not kept.isdisjoint(outs):
+            continue
         if any(
             out.is_graph_output() or any(u.node not in cone for u in out.uses()) for out in outs
         ):
@@ -114,6 +122,8 @@ def _producers(node: ir.Node) -> Iterator[ir.Node]:
 def _write(run: _Run, like: ir.Node, cone: list[ir.Node], version: int) -> ir.Value:
     if run.source is None:
         return add_constant(root_graph(like), "sizes", np.array(run.numbers, np.int64))
+    if _is_whole(run):
+        return _typed(new_node("Shape", [run.source], like=like, stands_for=cone))
     if version >= _FIRST_PARTIAL_SHAPE:
         ends = {"start": run.start, "end": run.end}
         return _typed(new_node("Shape", [run.source], like=like, attributes=ends, stands_for=cone))

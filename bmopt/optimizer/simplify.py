@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from bmopt.core.runner import Feeds, OpenModel
+    from bmopt.optimizer.pass_log import PipelineLog
     from bmopt.optimizer.pipeline import Pipeline, PipelineResult
     from bmopt.optimizer.pipeline_text import Step
     from bmopt.optimizer.stretch import OnPass
@@ -43,17 +44,42 @@ class VerifyOptions:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Optimized:
+    """What became of a file.
+
+    Attributes:
+        source: The model as loaded.
+        model: The rewritten model.
+        log: What was done.
+        frozen: Inputs that had a default value and became constants.
+    """
+
+    source: ir.Model
+    model: ir.Model
+    log: PipelineLog
+    frozen: tuple[str, ...]
+
+
 def optimize_file(
     path: Path,
     text: str = DEFAULT,
     *,
     verify: VerifyOptions | None = None,
+    keep_defaults: bool = False,
     prepare: Callable[[ir.Model], None] | None = None,
     on_pass: OnPass | None = None,
-) -> PipelineResult:
+) -> Optimized:
     """Load ``path`` and run the pipeline ``text`` on it.
 
-    ``prepare`` may change the model between the two, to fix its shapes for example.
+    Args:
+        path: An ``.onnx`` file.
+        text: The pipeline.
+        verify: How to compare results; None runs the passes without comparing.
+        keep_defaults: Leave inputs that have a default value (weights, as older exporters list
+            them) as inputs, so that nothing of them is folded.
+        prepare: Changes the model before the passes, to fix its shapes for example.
+        on_pass: Told of each run of a pass.
 
     Raises:
         ModelError: The file is no model that can be run.
@@ -61,16 +87,19 @@ def optimize_file(
     """
     early = prepare is None and text.startswith(("onnxsim", DEFAULT))
     with _early_onnxsim(path, early) as run:
+        from bmopt.graph.defaults import freeze_defaults
         from bmopt.graph.model_io import load_model
         from bmopt.optimizer.pipeline import Pipeline
 
         pipeline = Pipeline.parse(text)
         model = load_model(path)
+        frozen = () if keep_defaults else freeze_defaults(model)
         if prepare is not None:
             prepare(model)
         if run is not None:
             pipeline = _with_run(pipeline, model, run)
-        return optimize(model, pipeline, verify=verify, on_pass=on_pass)
+        result = optimize(model, pipeline, verify=verify, on_pass=on_pass)
+        return Optimized(model, result.model, result.log, frozen)
 
 
 def optimize(

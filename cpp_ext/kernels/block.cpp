@@ -14,14 +14,14 @@ inline std::uint32_t bits_of(float value) {
   return bits;
 }
 
-inline std::uint16_t bin_of(float value, float scale, int spare) {
+inline std::uint16_t bin_of(float value, float scale, std::int32_t lane) {
   const std::uint32_t bits = bits_of(value);
   const std::uint32_t absolute = bits & 0x7fffffffu;
   float magnitude;
   std::memcpy(&magnitude, &absolute, sizeof magnitude);
   const std::int32_t offset = static_cast<std::int32_t>(magnitude * scale);
   const std::int32_t mirror = static_cast<std::int32_t>(bits) >> 31;  // all ones for x < 0
-  return static_cast<std::uint16_t>(absolute == 0 ? spare : kHalfBins + (offset ^ mirror));
+  return static_cast<std::uint16_t>(absolute == 0 ? kBins + lane : kHalfBins + (offset ^ mirror));
 }
 
 }  // namespace
@@ -51,11 +51,11 @@ void bin_block(Span<const float> values, float scale, std::uint16_t* bins) {
   for (; start + kSpareBins <= values.size; start += kSpareBins) {
     // A fixed trip count, because the compiler then keeps the spare bins in a register.
     for (int i = 0; i < kSpareBins; ++i) {
-      bins[start + i] = bin_of(values.data[start + i], scale, kBins + i);
+      bins[start + i] = bin_of(values.data[start + i], scale, i);
     }
   }
   for (int i = 0; start + i < values.size; ++i) {
-    bins[start + i] = bin_of(values.data[start + i], scale, kBins + i);
+    bins[start + i] = bin_of(values.data[start + i], scale, i);
   }
 }
 

@@ -12,6 +12,7 @@ constexpr std::size_t kAffineLevels = 256;
 constexpr std::size_t kSymmetricLevels = 128;
 constexpr std::size_t kGridOneSided = 128;
 constexpr std::size_t kGridTwoSided = 24;
+constexpr double kHalfCount = 0.5;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double x_log_x(double x) {
@@ -33,12 +34,15 @@ class Line {
   }
 
   // Divergence of the values clipped to the bins [begin, end), P, from those inside quantised to
-  // `levels` equal groups of bins and spread over each group's occupied bins, Q. Infinite where Q
-  // has nothing in a group that P has.
+  // `levels` equal groups of bins and spread over each group's occupied bins, Q. A group that P
+  // occupies and Q does not counts as half a value in Q. Infinite where nothing is inside.
   double divergence(std::size_t begin, std::size_t end, std::size_t levels) const {
     const double inside = mass_[end] - mass_[begin];
     const double below = mass_[begin];
     const double above = mass_.back() - mass_[end];
+    if (inside == 0.0) {
+      return kInfinity;
+    }
     double cross = 0.0;
     for (std::size_t level = 0; level < levels; ++level) {
       const std::size_t from = begin + level * (end - begin) / levels;
@@ -54,11 +58,8 @@ class Line {
         clipped += above;
         occupied += newly_occupied(end - 1, above);
       }
-      if (clipped > 0.0 && quantised == 0.0) {
-        return kInfinity;
-      }
       if (clipped > 0.0) {
-        cross += clipped * std::log(quantised / occupied);
+        cross += clipped * std::log(std::max(quantised, kHalfCount) / occupied);
       }
     }
     const double information =

@@ -33,7 +33,7 @@ def test_labels_need_one_number_a_sample() -> None:
 
 
 def test_padding_is_cut_only_where_rows_follow_the_feeds() -> None:
-    batch = Batch({"scale": np.float32(1), "x": np.zeros((8, 3))}, size=5)
+    batch = Batch({"scale": np.array(1.0), "x": np.zeros((8, 3))}, size=5)
     assert feed_rows(batch) == 8
     assert unpadded(np.zeros((8, 2)), batch).shape == (5, 2)
     assert unpadded(np.zeros((16, 2)), batch).shape == (16, 2)

@@ -7,7 +7,7 @@ import pytest
 from bmopt.bench.compare import compare_latency, ratio
 from bmopt.bench.environment import HostLoad
 from bmopt.core.measurement import Measurement
-from bmopt.core.runner import Runner
+from bmopt.core.runner import Array, Feeds, Runner
 from bmopt.errors import DataError, UsageError
 from tests.bench.scripted import NOWHERE, QUIET, ScriptedClock, ScriptedRunner, feeds, noisy
 
@@ -147,7 +147,7 @@ def test_on_the_real_clock_a_busy_wait_is_slower() -> None:
     clock = ScriptedClock()
 
     class Busy(ScriptedRunner):
-        def run(self, feeds: object) -> dict[str, object]:  # type: ignore[override]
+        def run(self, feeds: Feeds) -> dict[str, Array]:
             sum(range(round(self._latency(0))))
             return {}
 
@@ -156,7 +156,7 @@ def test_on_the_real_clock_a_busy_wait_is_slower() -> None:
         "b": Busy("b", clock, lambda _: 40_000, []),
     }
     one = compare_latency(
-        runners, feeds(), duration_s=0.6, precision=0.05, block_ms=5, environment=NOWHERE
+        runners, feeds(), duration_s=3.0, precision=0.05, block_ms=5, environment=NOWHERE
     )
     assert ratio(one, "a", "b").verdict == "slower"
     starts = [start for block in one.blocks for start in block.start_ns]

@@ -17,7 +17,7 @@ _NOT_FINITE = np.array([np.inf, -np.inf, np.nan], np.float32)
 def draw_floats(
     seed: int, size: int, *, scale: float = 1.0, relu: bool = False, special: float = 0.0
 ) -> Floats:
-    """Return a heavy-tailed sample; a share ``special`` of it is zeros, extremes and powers of 2."""
+    """Return a heavy-tailed sample; a share ``special`` of it is zeros and extremes."""
     rng = np.random.default_rng(seed)
     values = (rng.standard_normal(size) * rng.lognormal(0.0, 1.0, size) * scale).astype(np.float32)
     if relu:

@@ -39,7 +39,7 @@ def saved(path: Path, value: float = 0.0) -> Path:
         ("{tmp}/data.npz?scael=1", UsageError, "unknown key 'scael'"),
         ("{tmp}/data.npz?scale", UsageError, "not of the form key=value"),
         ("{tmp}/data.bin", DataError, "is not a known kind of data"),
-        (3, UsageError, "a int is no data set"),
+        (3, UsageError, "int: is no data set"),
     ],
 )
 def test_refuses_unknown_forms(

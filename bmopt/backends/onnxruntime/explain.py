@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import tempfile
 from collections.abc import Mapping
@@ -11,24 +10,10 @@ from pathlib import Path
 import onnx
 
 from bmopt.backends.onnxruntime.session import SessionConfig, open_file
+from bmopt.core.backend import Executed
 from bmopt.core.plan import QuantPlan
 
 _TOKEN = re.compile(r"(_token_\d+)+$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Executed:
-    """How one node of the Q/DQ graph is executed.
-
-    Attributes:
-        node: Its name.
-        kernel: Op type of the kernel that does its work.
-        integer: Whether that kernel computes on integers.
-    """
-
-    node: str
-    kernel: str
-    integer: bool
 
 
 def explain(path: Path, plan: QuantPlan) -> tuple[Executed, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
 
 from bmopt.optimizer.activations import Activation, activation_at
@@ -14,7 +15,7 @@ from bmopt.optimizer.patterns import replace_pattern, require_enclosed
 from bmopt.optimizer.rewrite import new_node, opset
 from bmopt.optimizer.sweeps import RefusedError, sweep
 
-_SIXTH = {"alpha": 1 / 6, "beta": 0.5}
+_SIXTH = {"alpha": float(np.float32(1 / 6)), "beta": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)

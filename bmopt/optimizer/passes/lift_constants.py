@@ -36,11 +36,12 @@ class LiftConstants(Pass):
             if not is_op(node, "Constant"):
                 continue
             reason = _obstacle(node, model)
-            if reason is None:
-                _lift(node)
-                modified = True
+            tensor = None if reason is not None else _tensor(node)
+            if tensor is None or tensor.dtype == ir.DataType.STRING:
+                refusals.append(Refusal(node.name or "", reason or "holds text"))
             else:
-                refusals.append(Refusal(node.name or "", reason))
+                _lift(node, tensor)
+                modified = True
         return Outcome(model, modified=modified, refusals=tuple(refusals))
 
 
@@ -52,18 +53,22 @@ def _obstacle(node: ir.Node, model: ir.Model) -> str | None:
         return "takes its value from a function's parameter"
     if name in _REASONS:
         return _REASONS[name]
-    tensor = constant_tensor(node.outputs[0])
-    if tensor is None or tensor.dtype == ir.DataType.STRING:
-        return "holds text"
     if node.outputs[0].is_graph_output() and node.graph is model.graph:
         return "is an output of the model"
     return None
 
 
-def _lift(node: ir.Node) -> None:
+def _tensor(node: ir.Node) -> ir.TensorProtocol | None:
+    attribute = node.attributes.get("value")
+    if attribute is None:
+        return constant_tensor(node.outputs[0])
+    # Not ``as_tensor``: its type check by protocol takes longer than all the rest here.
+    tensor: ir.TensorProtocol = attribute.value
+    return tensor
+
+
+def _lift(node: ir.Node, tensor: ir.TensorProtocol) -> None:
     old = node.outputs[0]
-    tensor = constant_tensor(old)
-    assert tensor is not None
     value = ir.Value(
         name=old.name,
         type=ir.TensorType(tensor.dtype),

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from bmopt.errors import BmoptError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import load_model, save_model
-from bmopt.graph.origin import KEY, map_origins
+from bmopt.graph.reborn import restore, same_interface
 from bmopt.graph.weights import initializers
 from bmopt.optimizer.onnxsim_child import MAX_FOLDED_BYTES, TIMEOUT_S, OnnxsimRun, start_onnxsim
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
@@ -63,7 +63,7 @@ class Onnxsim(Pass):
 
     max_folded_bytes: int = MAX_FOLDED_BYTES
     timeout_s: float = TIMEOUT_S
-    started: SourceRun | None = None
+    started: SourceRun | None = dataclasses.field(default=None, repr=False)
 
     def call(self, model: ir.Model) -> Outcome:
         """Put onnxsim's result in the place of the graph."""
@@ -113,12 +113,8 @@ class Onnxsim(Pass):
 
 
 def _require_same_interface(model: ir.Model, simplified: ir.Model) -> None:
-    for kind, old, new in (
-        ("inputs", model.graph.inputs, simplified.graph.inputs),
-        ("outputs", model.graph.outputs, simplified.graph.outputs),
-    ):
-        if [(v.name, v.dtype) for v in old] != [(v.name, v.dtype) for v in new]:
-            raise _UnusableError(f"onnxsim changed the names or types of the {kind}")
+    if not same_interface(model, simplified):
+        raise _UnusableError("onnxsim changed the names or types of inputs or outputs")
     for domain, version in simplified.opset_imports.items():
         if model.opset_imports.get(domain, version) != version:
             raise _UnusableError(f"onnxsim changed the opset of domain {domain!r} to {version}")
@@ -146,21 +142,9 @@ def _ops(model: ir.Model) -> collections.Counter[tuple[str, str]]:
 
 
 def _take(model: ir.Model, simplified: ir.Model) -> None:
-    """Give ``model`` the graph of ``simplified``, with the interface and origins of its own."""
-    old, new = model.graph, simplified.graph
-    for node in new.all_nodes():
-        node.metadata_props.pop(KEY, None)
-    map_origins(old, new)
-    for ours, theirs in zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True):
-        theirs.type, theirs.shape = ours.type, ours.shape
-        if ours.const_value is not None and ours.is_graph_input():
-            theirs.const_value = ours.const_value
-            new.initializers.add(theirs)
-    new.opset_imports.update(
-        (domain, version)
-        for domain, version in model.opset_imports.items()
-        if domain not in new.opset_imports
-    )
-    model.graph = new
+    restore(model, simplified)
+    for domain, version in model.opset_imports.items():
+        simplified.opset_imports.setdefault(domain, version)
+    model.graph = simplified.graph
     model.functions.clear()
     model.functions.update(simplified.functions)

@@ -12,7 +12,7 @@ from bmopt.core.plan import ActivationQuant, QuantPlan
 from bmopt.graph.origin import merge_origin
 from bmopt.optimizer.pass_base import Effect, Outcome, Pass
 from bmopt.optimizer.qdq import QdqWriter
-from bmopt.optimizer.rewrite import remove_dead, replace_output
+from bmopt.optimizer.rewrite import remove_dead, remove_unused_initializers, replace_output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Quantize(Pass):
        the pair; elsewhere only integer nodes do.
     3. Weights become integers behind a DQ, biases int32 at input scale times weight scale.
     4. Movers (reshapes, pools, pads ...) work on the integers themselves.
+    5. Float weights that nothing reads any more are removed.
 
     A model that has no node of the plan left to rewrite is not modified.
     """
@@ -50,6 +51,7 @@ class Quantize(Pass):
         _quantize_activations(model.graph, self.plan.activations, integer, writer)
         for name in self.plan.moved:
             writer.move_integers(nodes[name])
+        remove_unused_initializers(model)
         return Outcome(model, modified=True)
 
 

@@ -1,0 +1,120 @@
+"""``bmopt compile``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmopt.cli.options import (
+    add_json,
+    add_model,
+    add_pipeline,
+    add_preprocess,
+    add_running,
+    add_shapes,
+    given,
+    seconds,
+    whole,
+)
+from bmopt.cli.output import print_json
+from bmopt.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from bmopt.workflow.recipe import Recipe
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument(
+        "--target", metavar="T", help="engine-precision[:device] (default: ort-int8)"
+    )
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", type=Path, help="the artifact folder (default: MODEL.TARGET)"
+    )
+    parser.add_argument(
+        "--recipe", metavar="FILE", type=Path, help="a .toml with options; flags override it"
+    )
+    _add_samples(parser)
+    _add_quantisation(parser)
+    add_pipeline(parser, default="simplify if left out")
+    add_shapes(parser)
+    add_running(parser)
+    parser.add_argument(
+        "--duration",
+        dest="duration_s",
+        metavar="S",
+        type=seconds,
+        help="time limit of the latency comparison in seconds; 0 leaves it out",
+    )
+    parser.add_argument("--verbose", action="store_true", help="list every node left in float")
+    add_json(parser)
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calib",
+        metavar="DATA",
+        help="calibration samples: an .npz, .npy or .csv file, a folder of images, "
+        "module:function, or random[:N]",
+    )
+    parser.add_argument("--val", metavar="DATA", help="other samples, to measure accuracy on")
+    parser.add_argument(
+        "--metric",
+        metavar="M",
+        help="auto (top1 where there are labels), top1, top5, agreement or none",
+    )
+    add_preprocess(parser)
+    for name in ("calib", "val"):
+        parser.add_argument(
+            f"--{name}-limit", metavar="N", type=whole, help=f"use at most N of --{name}; 0: all"
+        )
+
+
+def _add_quantisation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-float",
+        metavar="P",
+        action="append",
+        help="node name, glob or op:Type to leave in float; repeatable",
+    )
+    parser.add_argument(
+        "--method", metavar="M", help="how ranges are chosen; auto takes the most accurate"
+    )
+    parser.add_argument(
+        "--placement", metavar="P", help="which products run in INT8: auto measures, rules or all"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from bmopt.cli.progress import shown_progress
+    from bmopt.cli.summary import brief, print_summary
+    from bmopt.core.target import Target
+
+    recipe = _recipe(arguments)
+    target = Target.parse(recipe.target)
+    out = arguments.out or Path(f"{arguments.model.stem}.{target}".replace(":", "-"))
+    from bmopt.workflow.compiling import compile_model
+
+    with shown_progress() as progress:
+        result = compile_model(arguments.model, recipe, out, progress=progress)
+        progress.warn_all(result.report["warnings"])
+    if arguments.json:
+        print_json(brief(result.report))
+    else:
+        print_summary(result.report, verbose=arguments.verbose)
+    return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    """Return the options: flags before the recipe file before the defaults."""
+    import dataclasses
+
+    from bmopt.workflow.recipe import Recipe, read_options
+
+    stored: dict[str, Any] = {} if arguments.recipe is None else read_options(arguments.recipe)
+    flags = given(arguments, [field.name for field in dataclasses.fields(Recipe)])
+    return Recipe(**{**stored, **flags})
+
+
+VERB = Verb("compile", "make the artifact of a model for a target", _add_arguments, _run)

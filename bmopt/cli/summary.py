@@ -1,0 +1,134 @@
+"""The summary of a compile report, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bmopt.cli.output import print_table, say
+from bmopt.cli.units import percent_text, size_text, time_text
+
+_SHOWN_NODES = 10
+
+Report = Mapping[str, Any]
+
+
+def print_summary(report: Report, *, verbose: bool = False) -> None:
+    """Print what was made, how accurate and how fast it is, and what stayed in float.
+
+    Args:
+        report: As ``compile_model`` returns it.
+        verbose: List every node left in float rather than the first few.
+    """
+    kind = "INT8" if "int8" in report["target"] else "compiled"
+    reference = "FP32" if kind == "INT8" else "source"
+    rows = [*_size_rows(report), *_accuracy_rows(report), *_latency_rows(report)]
+    print_table((report["target"], reference, kind, ""), rows, right=(1, 2))
+    say()
+    _print_verdict(report, reference, kind)
+    if "placement" in report:
+        _print_placement(report["placement"], verbose=verbose)
+    _print_use(report["artifact"]["path"])
+
+
+def brief(report: Report) -> dict[str, Any]:
+    """Return the report without raw samples, which are in the artifact's ``report.json``."""
+    return {key: value for key, value in report.items() if key != "measurement"}
+
+
+def _size_rows(report: Report) -> list[tuple[str, ...]]:
+    before, after = report["source"]["size_bytes"], report["artifact"]["size_bytes"]
+    nodes = report["nodes"]
+    return [
+        ("size", size_text(before), size_text(after), f"x {after / max(before, 1):.2f}"),
+        ("nodes", str(nodes["before"]), str(nodes["after"]), ""),
+    ]
+
+
+def _accuracy_rows(report: Report) -> list[tuple[str, ...]]:
+    found = report["accuracy"]
+    if found is None:
+        return []
+    metric, samples = found["metric"], f"{found['samples']} samples"
+    rows = []
+    if metric not in ("none", "agreement"):
+        scores = (_score(found[side], metric) for side in ("reference", "candidate"))
+        rows.append((metric, *scores, samples + _difference(found)))
+    if found["agreement"] is not None:
+        rows.append(("agreement", "", percent_text(found["agreement"]), samples))
+    rows += [
+        (f"SQNR {output}", "", _decibels(value), samples)
+        for output, value in found["sqnr_db"].items()
+    ]
+    return rows
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    """Return the 99 % interval of what top-1 gained, in points."""
+    interval = found.get("difference")
+    if interval is None or found["metric"] != "top1":
+        return ""
+    low, high = (100 * float(end) for end in interval)
+    return f", {low:+.2f} to {high:+.2f} points"
+
+
+def _score(scores: object, metric: str) -> str:
+    """Return the metric of one side, given alone or among others."""
+    value = scores.get(metric) if isinstance(scores, Mapping) else scores
+    return percent_text(value if isinstance(value, float | int) else None)
+
+
+def _decibels(value: float | str) -> str:
+    return f"{float(value):.1f} dB"
+
+
+def _latency_rows(report: Report) -> list[tuple[str, ...]]:
+    found = report["latency"]
+    if found is None:
+        return []
+    threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
+    times = (time_text(found[side]) for side in ("reference_ns", "candidate_ns"))
+    return [("latency", *times, f"x {found['ratio']:.3f} {_interval(found)}, {threads}")]
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    high = "inf" if found["high"] is None else f"{float(found['high']):.3f}"
+    return f"[{found['low']:.3f}, {high}]"
+
+
+def _print_verdict(report: Report, reference: str, kind: str) -> None:
+    found = report["latency"]
+    if found is None:
+        note = report.get("latency_note")
+        say(f"latency was not measured{f': {note}' if note else ''}")
+        return
+    ratio, verdict = float(found["ratio"]), found["verdict"]
+    if verdict == "slower":
+        say(f"{kind} is SLOWER than {reference} here: {ratio:.2f} x the time", style="bold red")
+    elif verdict == "faster":
+        say(f"{kind} is {1 / ratio:.2f} x as fast as {reference}", style="bold green")
+    elif verdict == "equivalent":
+        say(f"{kind} and {reference} take the same time")
+    else:
+        say(f"latency is undecided: {_interval(found)} spans 1; a longer --duration may tell")
+    if note := report.get("latency_note"):
+        say(note)
+
+
+def _print_placement(placement: Mapping[str, Any], *, verbose: bool) -> None:
+    integer, rest = placement["integer"], placement["float"]
+    say(f"{integer} of {integer + rest} nodes run in INT8")
+    left = [node for node in placement["nodes"] if not node["integer"]]
+    shown = left if verbose else left[:_SHOWN_NODES]
+    rows = [(n["node"], n["op"], n["kernel"] or "-", n["reason"]) for n in shown]
+    if rows:
+        say()
+    print_table(("node in float", "op", "kernel", "reason"), rows)
+    if len(left) > len(shown):
+        say(f"and {len(left) - len(shown)} more; --verbose lists them")
+
+
+def _print_use(path: str) -> None:
+    say()
+    say(f"artifact: {path}", style="bold")
+    say(f"run it with: bmopt.load({str(path)!r}).run({{...}})")

@@ -1,0 +1,1 @@
+"""The only place that composes optimizer, calibration, backends, bench and data."""

@@ -1,0 +1,89 @@
+"""``bmopt targets`` and ``bmopt doctor``: what this host can do, and what stands in its way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bmopt.backends.registry import backend_for
+from bmopt.core.host import Host, host_facts, versions
+from bmopt.core.target import DEVICES, Target, all_targets
+
+_GIB = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetStatus:
+    """Whether a target can be compiled and run here, and why not."""
+
+    target: str
+    compile: bool
+    run: bool
+    reason: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One fact about the host; ``advice`` is empty where nothing needs to be done."""
+
+    name: str
+    value: str
+    advice: str = ""
+
+
+def targets() -> list[TargetStatus]:
+    """Return the status of every target and of its devices."""
+    names = []
+    for name in all_targets():
+        names.append(name)
+        target = Target.parse(name)
+        if target.precision == "int8":
+            names.extend(f"{name}:{device}" for device in DEVICES[target.engine])
+    return [_status(name) for name in names]
+
+
+def diagnose() -> list[Finding]:
+    """Return what a person should know before they trust a measurement on this host."""
+    host = host_facts()
+    return [
+        Finding("cpu", f"{host.vendor} {host.model} ({host.architecture})"),
+        _isa(host),
+        _cores(host),
+        _governor(host),
+        Finding("memory", _gib(host.memory_bytes)),
+        Finding("system", f"{host.os}, kernel {host.kernel}, Python {host.python}"),
+        Finding("gpus", ", ".join(str(gpu) for gpu in host.gpus) or "none"),
+        *(Finding(name, version) for name, version in versions().items()),
+    ]
+
+
+def _status(name: str) -> TargetStatus:
+    target = Target.parse(name)
+    able = backend_for(target).probe(target)
+    return TargetStatus(name, able.compile, able.run, able.reason, able.version)
+
+
+def _isa(host: Host) -> Finding:
+    flags = " ".join(host.flags) or "none of interest"
+    fast = {"avx512_vnni", "avx_vnni", "asimddp"} & set(host.flags)
+    advice = "" if fast else "no integer dot product: INT8 may be slower than FP32 here"
+    return Finding("cpu features", flags, advice)
+
+
+def _cores(host: Host) -> Finding:
+    value = f"{host.physical_cores or '?'} physical, {host.logical_cores or '?'} logical"
+    usable = host.cpu_quota or host.affinity
+    if usable is None or host.logical_cores is None or usable >= host.logical_cores:
+        return Finding("cores", value)
+    return Finding("cores", value, f"this process may use {usable:g}: set threads accordingly")
+
+
+def _governor(host: Host) -> Finding:
+    governor = host.governor or "unknown"
+    slow = governor in ("powersave", "ondemand", "schedutil", "conservative")
+    advice = "clocks follow the load: set 'performance' for steadier latencies" if slow else ""
+    return Finding("governor", governor, advice)
+
+
+def _gib(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / _GIB:.1f} GiB"

@@ -1,0 +1,188 @@
+"""The first half of a compilation: target, samples, and the optimised float model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from bmopt.backends.registry import backend_for
+from bmopt.core.backend import Backend
+from bmopt.core.dataset import Dataset
+from bmopt.core.runner import Feeds
+from bmopt.core.target import Target
+from bmopt.data.distinct import require_distinct
+from bmopt.errors import ModelError, TargetError, UsageError
+from bmopt.graph.model_digest import model_digest
+from bmopt.graph.model_io import input_specs, load_model, save_model
+from bmopt.graph.quantized import is_quantized
+from bmopt.optimizer.probe_feeds import seeded_feeds
+from bmopt.optimizer.simplify import VerifyOptions, optimize_file
+from bmopt.workflow.cache import Cache
+from bmopt.workflow.progress import Progress
+from bmopt.workflow.recipe import Recipe
+from bmopt.workflow.samples import (
+    SampleOptions,
+    Samples,
+    first_feeds,
+    has_dynamic_batch,
+    open_samples,
+)
+from bmopt.workflow.shapes import fix_shapes, parse_shapes
+
+_CHECK_SAMPLES = 2
+_POOL_FEEDS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One compilation's inputs, opened and checked.
+
+    Attributes:
+        path: The source model's file.
+        recipe: The options.
+        target: The target with its device filled in.
+        backend: Its engine.
+        model: The source model, with the recipe's shapes.
+        calib: Calibration samples, None where the target needs none and none were given.
+        val: Samples that accuracy is measured on.
+        val_is_calib: ``val`` is the calibration set because no other was given.
+        cache: Where finished steps are kept.
+        progress: Who is told.
+    """
+
+    path: Path
+    recipe: Recipe
+    target: Target
+    backend: Backend
+    model: ir.Model
+    calib: Dataset | None
+    val: Dataset | None
+    val_is_calib: bool
+    cache: Cache
+    progress: Progress
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per inference: the recipe's where the model's batch axis is dynamic."""
+        return self.recipe.batch_size if has_dynamic_batch(input_specs(self.model)) else 1
+
+    def pool(self) -> tuple[Feeds, ...]:
+        """Return feeds of one sample for timing and golden outputs.
+
+        Raises:
+            DataError: There are no samples and no random feeds that the model runs with.
+        """
+        samples = self.val or self.calib
+        if samples is not None:
+            return first_feeds(samples, _POOL_FEEDS)
+        return seeded_feeds(self.backend.open_checked, self.model, count=4)
+
+
+def prepare(
+    path: Path,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    calib: Samples | None = None,
+    val: Samples | None = None,
+) -> Job:
+    """Open and check all that ``recipe`` names; ``calib`` and ``val`` override it.
+
+    Raises:
+        BmoptError: As targets, models and samples raise it.
+    """
+    target = Target.parse(recipe.target)
+    backend = backend_for(target)
+    able = backend.probe(target)
+    if not able.compile:
+        raise TargetError(f"{target} cannot be compiled here: {able.reason}")
+    target = backend.resolve(target)
+    progress.step("load")
+    model = load_model(path)
+    fix_shapes(model, parse_shapes(recipe.shapes))
+    _require_quantizable(path, model, target)
+    calib = calib if calib is not None else recipe.calib or None
+    val = val if val is not None else recipe.val or None
+    if target.precision == "int8" and calib is None:
+        raise UsageError(
+            f"{target} needs calibration samples: --calib DATA (random:32 to try without)"
+        )
+    calib_set = _opened(calib, model, backend, recipe, recipe.calib_limit, recipe.seed)
+    val_set = _opened(val, model, backend, recipe, recipe.val_limit, recipe.seed + 1)
+    if calib_set is not None and val_set is not None:
+        require_distinct(calib_set, val_set)
+    return Job(
+        path=path,
+        recipe=recipe,
+        target=target,
+        backend=backend,
+        model=model,
+        calib=calib_set,
+        val=val_set or calib_set,
+        val_is_calib=val_set is None,
+        cache=Cache(),
+        progress=progress,
+    )
+
+
+def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
+    """Return the source model after the recipe's pipeline, and the pipeline's log.
+
+    Raises:
+        PassError: The pipeline's text does not parse.
+    """
+    text = job.recipe.pipeline
+    if not text:
+        return job.model, {}
+    inputs = {
+        "model": model_digest(job.model),
+        "pipeline": text,
+        "shapes": list(job.recipe.shapes),
+        "samples": None if job.calib is None else job.calib.fingerprint,
+    }
+    stored = job.cache.path("optimize", part="model", **inputs).with_suffix(".onnx")
+    log = job.cache.path("optimize", part="log", **inputs)
+    if stored.is_file() and log.is_file():
+        return load_model(stored), json.loads(log.read_text(encoding="utf-8"))
+    shapes = parse_shapes(job.recipe.shapes)
+    result = optimize_file(
+        job.path,
+        text,
+        verify=VerifyOptions(
+            job.backend.open_checked,
+            samples=() if job.calib is None else first_feeds(job.calib, _CHECK_SAMPLES),
+        ),
+        prepare=(lambda model: fix_shapes(model, shapes)) if shapes else None,
+    )
+    document = dataclasses.asdict(result.log)
+    for rollback in result.log.rollbacks:
+        job.progress.warn(str(rollback))
+    job.cache.keep(lambda: save_model(result.model, stored))
+    job.cache.text(lambda: json.dumps(document), "optimize", part="log", **inputs)
+    return result.model, document
+
+
+def _opened(
+    samples: Samples | None,
+    model: ir.Model,
+    backend: Backend,
+    recipe: Recipe,
+    limit: int,
+    seed: int,
+) -> Dataset | None:
+    if samples is None:
+        return None
+    options = SampleOptions(recipe.preprocess, limit, seed)
+    return open_samples(samples, model, backend.open_checked, options)
+
+
+def _require_quantizable(path: Path, model: ir.Model, target: Target) -> None:
+    if target.precision == "int8" and is_quantized(model):
+        raise ModelError(
+            f"{path}: is quantised already; compile it for {target.engine}-fp32, or start from "
+            "the float model"
+        )

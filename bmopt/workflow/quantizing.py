@@ -1,0 +1,206 @@
+"""From a range table to a Q/DQ model: which ranges, and which nodes in integers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from bmopt.bench.accuracy import compare_accuracy
+from bmopt.bench.compare import compare_latency
+from bmopt.bench.statistics import ratio
+from bmopt.calibration.plan import make_plan
+from bmopt.core.backend import Backend
+from bmopt.core.dataset import Dataset
+from bmopt.core.plan import QuantPlan
+from bmopt.core.ranges import METHODS, Method, RangeTable
+from bmopt.core.runner import Feeds, Runner
+from bmopt.core.scheme import FloatRules, Scheme
+from bmopt.errors import QuantizationError, UsageError
+from bmopt.graph.model_io import save_model
+from bmopt.graph.products import multiply_adds, product_of
+from bmopt.optimizer.passes.quantize import Quantize
+
+_LONGEST_PREFIX = 4
+_SECONDS_PER_CANDIDATE = 0.5
+_LEAST_INTEGER_SHARE = 0.5
+_CLEAR_GAIN = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantizer:
+    """All that quantising one model needs.
+
+    Attributes:
+        model: The float model, at an opset that can hold the scheme's Q/DQ nodes.
+        table: Its ranges.
+        scheme: The target's scheme.
+        backend: The target's engine.
+        keep_float: Node names, globs or ``op:Type`` to leave in float.
+        threads: Threads of measured sessions.
+    """
+
+    model: ir.Model
+    table: RangeTable
+    scheme: Scheme
+    backend: Backend
+    keep_float: tuple[str, ...] = ()
+    threads: int = 1
+
+    def plan(self, method: Method, rules: FloatRules) -> QuantPlan:
+        """Return the plan with ``method``'s ranges and ``rules``' placement."""
+        scheme = dataclasses.replace(self.scheme, rules=rules)
+        return make_plan(self.model, self.table, scheme, method=method, keep_float=self.keep_float)
+
+    def apply(self, plan: QuantPlan) -> ir.Model:
+        """Return a quantised copy of the model."""
+        return Quantize(plan)(self.model.clone()).model
+
+    def choose_method(self, rules: FloatRules, dataset: Dataset, batch_size: int) -> Method:
+        """Return the method whose model is nearest to the float one, by output SQNR."""
+        best: tuple[float, Method] | None = None
+        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
+            float_path = Path(folder) / "float.onnx"
+            save_model(self.model, float_path)
+            reference = stack.enter_context(self.backend.open(float_path))
+            for method in METHODS:
+                path = Path(folder) / f"{method}.onnx"
+                save_model(self.apply(self.plan(method, rules)), path)
+                with self.backend.open(path) as candidate:
+                    report = compare_accuracy(reference, candidate, dataset, batch_size)
+                score = _mean_sqnr(report.sqnr_db)
+                if best is None or score > best[0]:
+                    best = (score, method)
+        assert best is not None
+        return best[1]
+
+    def choose_rules(
+        self, method: Method, feeds: Sequence[Feeds], duration_s: float
+    ) -> tuple[FloatRules, dict[str, float]]:
+        """Return the placement that runs fastest, and every candidate's latency ratio to it.
+
+        Candidates are timed in turns. Where two are within 1 %, the one with more integers wins.
+        """
+        plans = self._distinct_plans(method)
+        if len(plans) == 1:
+            return plans[0][0], {format_rules(plans[0][0]): 1.0}
+        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
+            runners: dict[str, Runner] = {}
+            for rules, plan in plans:
+                path = Path(folder) / f"{len(runners)}.onnx"
+                save_model(self.apply(plan), path)
+                runner = self.backend.open(path, threads=self.threads)
+                runners[format_rules(rules)] = stack.enter_context(runner)
+            limit = min(duration_s, _SECONDS_PER_CANDIDATE * len(plans))
+            timed = compare_latency(runners, feeds, duration_s=limit, block_ms=10.0)
+        first, *others = runners
+        ratios = {first: 1.0}
+        ratios.update({name: ratio(timed, first, name).ratio for name in others})
+        return _fastest(plans, ratios), ratios
+
+    def _distinct_plans(self, method: Method) -> list[tuple[FloatRules, QuantPlan]]:
+        """Return candidates that differ, the one with the most integers first."""
+        found: list[tuple[FloatRules, QuantPlan]] = []
+        most = 0
+        for rules in candidates(self.scheme.rules):
+            plan = self.plan(method, rules)
+            work = self._integer_work(plan)
+            most = most or work
+            if any(plan.integer == other.integer for _, other in found):
+                continue
+            if not found or work >= _LEAST_INTEGER_SHARE * most:
+                found.append((rules, plan))
+        return found
+
+    def _integer_work(self, plan: QuantPlan) -> int:
+        members = set(plan.weights)
+        products = (product_of(n) for n in self.model.graph if (n.name or "") in members)
+        return sum(multiply_adds(p) or 1 for p in products if p is not None)
+
+
+def candidates(rules: FloatRules) -> list[FloatRules]:
+    """Return placements worth timing: all in integers, and the scheme's rules one by one."""
+    narrow = dataclasses.replace(rules, small_product=0)
+    small = FloatRules(small_product=rules.small_product)
+    prefixes = [
+        dataclasses.replace(narrow, prefix=count) for count in range(1, _LONGEST_PREFIX + 1)
+    ]
+    return [FloatRules(), narrow, small, rules, *prefixes]
+
+
+def parse_rules(text: str) -> FloatRules:
+    """Return the rules that ``key=value,...`` sets; ``all`` sets none.
+
+    Raises:
+        UsageError: The text has an unknown rule, or a value that is no whole number.
+    """
+    names = [field.name for field in dataclasses.fields(FloatRules)]
+    values: dict[str, int] = {}
+    for part in [] if text == "all" else text.split(","):
+        key, _, value = part.partition("=")
+        if key not in names or not value.isdecimal():
+            raise UsageError(
+                f"placement {text!r}: write auto, rules, all, or key=N,... with {', '.join(names)}"
+            )
+        values[key] = int(value)
+    return FloatRules(**values)
+
+
+def format_rules(rules: FloatRules) -> str:
+    """Return the text that ``parse_rules`` reads."""
+    parts = [f"{key}={value}" for key, value in dataclasses.asdict(rules).items() if value]
+    return ",".join(parts) or "all"
+
+
+def require_integers(plan: QuantPlan) -> None:
+    """Raise ``QuantizationError`` if no product runs in integers."""
+    if plan.weights:
+        return
+    reasons = json.dumps(dict(list(plan.float_nodes.items())[:3]), ensure_ascii=False)
+    raise QuantizationError(
+        "nothing can run in INT8: the model has no convolution or matrix product by constant "
+        f"float32 weights that calibration and options leave ({reasons}); use an fp32 target"
+    )
+
+
+def _mean_sqnr(decibels: Mapping[str, float]) -> float:
+    finite = [min(value, 200.0) for value in decibels.values() if not math.isnan(value)]
+    return sum(finite) / len(finite) if finite else -math.inf
+
+
+def _fastest(
+    plans: Sequence[tuple[FloatRules, QuantPlan]], ratios: Mapping[str, float]
+) -> FloatRules:
+    best = plans[0][0]
+    for rules, _ in plans[1:]:
+        if ratios[format_rules(rules)] < _CLEAR_GAIN * ratios[format_rules(best)]:
+            best = rules
+    return best
+
+
+def placement_report(
+    model: ir.Model, plan: QuantPlan, executed: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return a row per node that has an integer kernel: where it runs, and why."""
+    integer = set(plan.integer)
+    rows = []
+    for node in model.graph:
+        name = node.name or ""
+        if name in integer or name in plan.float_nodes:
+            rows.append(
+                {
+                    "node": name,
+                    "op": node.op_type,
+                    "integer": name in integer,
+                    "kernel": executed.get(name, node.op_type),
+                    "reason": plan.float_nodes.get(name, ""),
+                }
+            )
+    return rows

@@ -1,0 +1,90 @@
+"""``bmopt calibrate``: from samples to a range table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmopt.workflow.progress import Progress, Quiet
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from bmopt.core.backend import Backend
+    from bmopt.core.dataset import Dataset
+    from bmopt.core.ranges import RangeTable
+    from bmopt.core.runner import Runner
+
+
+def calibrate_model(
+    source: Path,
+    data: str,
+    out: Path,
+    *,
+    pipeline: str = "",
+    preprocess: Sequence[str] = (),
+    limit: int = 0,
+    batch_size: int = 16,
+    threads: int = 1,
+    shapes: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> RangeTable:
+    """Measure the ranges of the activations of ``source`` and write the table to ``out``.
+
+    ``pipeline`` runs on the model first; the table belongs to its result.
+
+    Raises:
+        BmoptError: As loading, the pipeline, the samples and calibration raise it.
+    """
+    from bmopt.backends.registry import backend_for
+    from bmopt.core.files import write_text
+    from bmopt.core.target import Target
+    from bmopt.graph.model_io import load_model
+    from bmopt.optimizer.pipeline import Pipeline
+    from bmopt.workflow.samples import SampleOptions, open_samples
+    from bmopt.workflow.shapes import fix_shapes, parse_shapes
+
+    progress = progress or Quiet()
+    backend = backend_for(Target("ort", "fp32"))
+    model = load_model(source)
+    fix_shapes(model, parse_shapes(shapes))
+    options = SampleOptions(tuple(preprocess), limit, seed)
+    dataset = open_samples(data, model, backend.open_checked, options)
+    if pipeline:
+        progress.step("optimise")
+        model = Pipeline.parse(pipeline).run(model).model
+    progress.step("calibrate")
+    table = calibrated(
+        model, dataset, backend, batch_size=batch_size, threads=threads, progress=progress
+    )
+    write_text(out, table.to_json())
+    return table
+
+
+def calibrated(
+    model: ir.Model,
+    dataset: Dataset,
+    backend: Backend,
+    *,
+    batch_size: int,
+    threads: int,
+    progress: Progress,
+) -> RangeTable:
+    """Return the range table of ``model`` on ``dataset``."""
+    from bmopt.calibration.collect import collect_ranges
+    from bmopt.graph.model_digest import model_digest
+
+    def open_tapped(tapped: ir.Model) -> Runner:
+        return backend.open_tapped(tapped, threads=threads)
+
+    return collect_ranges(
+        model,
+        dataset,
+        open_tapped,
+        model_digest=model_digest(model),
+        batch_size=batch_size,
+        threads=threads,
+        progress=progress.advance,
+    )
