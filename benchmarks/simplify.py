@@ -6,6 +6,8 @@ the input already), and *equal* if ONNX Runtime, its optimisations off, gives th
 for two seeded random feeds. Times are whole processes, bmopt and onnxsim in turns (A B B A), with
 ``--no-verify``; what verification adds is measured once, apart.
 
+Larger means by more than 10 % and 1 KB, external data included.
+
     python benchmarks/simplify.py [MODEL.onnx ...] [--peers PYTHON] [--rounds 2] [--json OUT]
 """
 
@@ -84,9 +86,9 @@ class Row:
     nodes: int
     size_bytes: int
     results: dict[str, Result]
-    seconds: float
+    seconds: float | None
     onnxsim_seconds: float | None
-    verify_seconds: float
+    verify_seconds: float | None
 
     @property
     def best_peer(self) -> int | None:
@@ -98,7 +100,9 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """Time as a ratio to onnxsim's."""
-        return self.seconds / self.onnxsim_seconds if self.onnxsim_seconds else None
+        if self.seconds is None or not self.onnxsim_seconds:
+            return None
+        return self.seconds / self.onnxsim_seconds
 
     @property
     def misses(self) -> list[str]:
@@ -143,17 +147,22 @@ def measure(path: Path, tools: Sequence[Tool], rounds: int) -> Row:
             results[tool.name] = _judge(source, outs[tool.name], feeds)
         ours, onnxsim = tools[0], tools[1]
         times = _interleaved((ours, onnxsim), source, folder, rounds)
-        verified = Tool("verified", ours.command[:-1]).run(source, folder / "verified.onnx")
-    seconds = statistics.median(times[ours.name] or [float("nan")])
+        checked = Tool("bmopt with verification", ours.command[:-1])
+        verified = checked.run(source, folder / "verified.onnx") if rounds else None
+    seconds = _median(times[ours.name])
     return Row(
         model=path.stem,
         nodes=_count(path),
         size_bytes=_size(path),
         results=results,
         seconds=seconds,
-        onnxsim_seconds=statistics.median(times[onnxsim.name]) if times[onnxsim.name] else None,
-        verify_seconds=(verified or float("nan")) - seconds,
+        onnxsim_seconds=_median(times[onnxsim.name]),
+        verify_seconds=None if verified is None or seconds is None else verified - seconds,
     )
+
+
+def _median(times: Sequence[float]) -> float | None:
+    return statistics.median(times) if times else None
 
 
 def _interleaved(
@@ -261,16 +270,19 @@ def _shared_models() -> list[Path]:
 
 
 def _show(rows: Sequence[Row], tools: Sequence[str]) -> None:
-    table = Table("model", "nodes", *tools, "size", "time", "ratio", "verify", "misses")
+    table = Table("model", "nodes", *tools, "size", "s", "ratio", "verify s", "misses")
     for row in rows:
         ours = row.results["bmopt"]
         cells = [_cell(row.results[tool], row) for tool in tools]
-        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         size = f"{ours.size_bytes / row.size_bytes:.2f}"
-        times = (f"{row.seconds:.2f} s", ratio, f"{row.verify_seconds:+.2f} s")
+        times = [_number(x) for x in (row.seconds, row.ratio, row.verify_seconds)]
         table.add_row(row.model, str(row.nodes), *cells, size, *times, ", ".join(row.misses))
     Console(width=160).print(table)
     print(f"{sum(not row.misses for row in rows)} of {len(rows)} models reach every goal")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _cell(result: Result, row: Row) -> str:
@@ -295,7 +307,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers", default=sys.executable, help="a Python with onnxsim (and onnxslim) beside it"
     )
-    parser.add_argument("--rounds", type=int, default=2, help="A B B A rounds of timing")
+    parser.add_argument("--rounds", type=int, default=2, help="A B B A rounds of timing, or 0")
     parser.add_argument("--json", type=Path, help="write every figure there")
     return parser.parse_args(arguments)
 

@@ -1,3 +1,74 @@
-"""bmopt: the fastest artifact that keeps a trained network's accuracy, and the proof of both."""
+"""bmopt: the fastest artifact that keeps a trained network's accuracy, and the proof of both.
+
+``compile`` makes an artifact, ``load`` opens one; both import what they need when called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from bmopt.workflow.artifact import Artifact
+    from bmopt.workflow.progress import Progress
+    from bmopt.workflow.samples import Samples
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "compile", "load"]
+
+
+def compile(
+    model: object,
+    *,
+    target: str = "ort-int8",
+    calib: Samples | None = None,
+    val: Samples | None = None,
+    out: str | os.PathLike[str] | None = None,
+    example_inputs: Sequence[Any] | None = None,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401 - the recipe's options, each checked there
+) -> Artifact:
+    """Compile a trained model for ``target``, measure it, and open the artifact.
+
+    Args:
+        model: Path to an ``.onnx`` or ``.pt2`` file, an ``onnx.ModelProto``, an
+            ``onnx_ir.Model``, or a ``torch.nn.Module`` with ``example_inputs``.
+        target: ``engine-precision[:device]``, for example ``"ort-int8"``.
+        calib: Calibration samples: a spec as on the command line, a data set, a reader with
+            ``get_next``, or a function that returns a reader or an iterable of feeds.
+        val: Validation samples in the same forms.
+        out: Artifact folder; ``<model>.<target>`` in the current folder if not given.
+        example_inputs: Positional inputs of a torch module.
+        progress: Who is told how far the work is.
+        options: Any other option of ``bmopt.workflow.recipe.Recipe``, by name.
+
+    Raises:
+        BmoptError: As ``bmopt compile`` would report it.
+    """
+    from bmopt.workflow.api import compile_and_open
+
+    return compile_and_open(
+        model,
+        target=target,
+        calib=calib,
+        val=val,
+        out=out,
+        example_inputs=example_inputs,
+        progress=progress,
+        options=options,
+    )
+
+
+def load(path: str | os.PathLike[str], *, threads: int = 0) -> Artifact:
+    """Open an artifact folder: ``bmopt.load(path).run({"input": array})``.
+
+    Raises:
+        ArtifactError: The folder is no artifact, of another version, or damaged.
+    """
+    from pathlib import Path
+
+    from bmopt.workflow.artifact import load_artifact
+
+    return load_artifact(Path(path), threads=threads)

@@ -6,12 +6,13 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from bmopt.core.ranges import RangeTable
 from bmopt.core.scheme import Scheme
 from bmopt.graph.origin import origin_of
-from bmopt.graph.products import Product, clip_after, multiply_adds, product_of
+from bmopt.graph.products import Product, clip_after, clip_bounds, multiply_adds, product_of
 from bmopt.graph.values import constant_scalar, constant_tensor
 
 
@@ -79,10 +80,40 @@ class _Placer:
             if reason is None:
                 integer.append(node)
                 self._there.update(_data_inputs(node))
-                self._there.update((node.outputs[0], final_output(node)))
+                self._there.update(self._outputs(node))
             elif reason:
                 reasons[node.name or ""] = reason
+        for node in self._useless_movers(integer):
+            integer.remove(node)
+            reasons[node.name or ""] = "nothing behind it runs in integers"
         return Placement(tuple(integer), reasons)
+
+    def _outputs(self, node: ir.Node) -> tuple[ir.Value, ...]:
+        """Return the tensors that a node in integers stores; a mover folds no activation."""
+        if node.op_type in self._scheme.movers:
+            return (node.outputs[0],)
+        return node.outputs[0], final_output(node)
+
+    def _useless_movers(self, integer: Sequence[ir.Node]) -> list[ir.Node]:
+        """Return movers for whose sake alone a product would have to quantise its output."""
+        left = set(integer)
+        for node in reversed(integer):
+            if (
+                node.op_type in self._scheme.movers
+                and self._moves_optional(node)
+                and not any(user in left for user, _ in node.outputs[0].uses())
+            ):
+                left.remove(node)
+        return [node for node in integer if node not in left]
+
+    def _moves_optional(self, node: ir.Node) -> bool:
+        """Whether what a mover moves comes from a product that can write float."""
+        source: ir.Node | None = node
+        while source is not None and source.op_type in self._scheme.movers:
+            source = _above(source)
+        if source is not None and clip_bounds(source) is not None:
+            source = _above(source)
+        return source is not None and source.op_type in self._scheme.output_optional
 
     def _reason(self, node: ir.Node) -> str | None:
         """Return None for integers, ``""`` where no integer kernel exists, else the reason."""
@@ -96,9 +127,7 @@ class _Placer:
         if node.op_type in scheme.products:
             return self._product_reason(node)
         reason = _shape_reason(node) or self._inputs_reason(node)
-        return reason or self._range_reason(
-            [*_data_inputs(node), node.outputs[0], final_output(node)]
-        )
+        return reason or self._range_reason([*_data_inputs(node), *self._outputs(node)])
 
     def _product_reason(self, node: ir.Node) -> str | None:
         product = product_of(node)
@@ -107,9 +136,7 @@ class _Placer:
         data = node.inputs[0]
         if data is None or constant_tensor(data) is not None:
             return "its input is constant"
-        reason = _form_reason(product) or self._range_reason(
-            [data, node.outputs[0], final_output(node)]
-        )
+        reason = _form_reason(product) or self._range_reason([data, *self._outputs(node)])
         return reason or self._rule_reason(product)
 
     def _rule_reason(self, product: Product) -> str | None:
@@ -145,13 +172,21 @@ class _Placer:
         return None
 
 
+def _above(node: ir.Node) -> ir.Node | None:
+    value = node.inputs[0]
+    return None if value is None else value.producer()
+
+
 def _form_reason(product: Product) -> str | None:
     """Say why the form of the product has no integer kernel."""
     node = product.node
-    if node.inputs[1].dtype != ir.DataType.FLOAT:  # type: ignore[union-attr]
+    weight = constant_tensor(node.inputs[1])
+    if weight is None or weight.dtype != ir.DataType.FLOAT:
         return "its weight is not float32"
-    if product.bias is not None and constant_tensor(node.inputs[product.bias]) is None:
-        return "its bias is not constant"
+    if not np.isfinite(product.weight()).all():
+        return "its weight holds infinities"
+    if product.bias is not None and (reason := _bias_reason(node.inputs[product.bias])):
+        return reason
     if node.op_type == "MatMul" and len(product.shape) != 2:
         return "its weight is not a matrix"
     if node.op_type == "Gemm":
@@ -161,6 +196,15 @@ def _form_reason(product: Product) -> str | None:
         if node.attributes.get_int("transA", 0):
             return "it transposes its input"
     return None
+
+
+def _bias_reason(value: ir.Value | None) -> str | None:
+    bias = constant_tensor(value)
+    if bias is None:
+        return "its bias is not constant"
+    if bias.size != 1 and bias.shape.numpy()[-1:] != (bias.size,):
+        return "its bias differs between rows"
+    return None if np.isfinite(bias.numpy()).all() else "its bias holds infinities"
 
 
 def _shape_reason(node: ir.Node) -> str | None:
@@ -174,6 +218,8 @@ def _shape_reason(node: ir.Node) -> str | None:
             return "it pads with a value that is not zero"
     if node.op_type in ("Add", "Mul") and len(set(_data_inputs(node))) < 2:
         return "one operand is constant, or both are the same"
+    if node.op_type == "Concat" and len(_data_inputs(node)) < len(node.inputs):
+        return "one operand is constant"
     return None
 
 

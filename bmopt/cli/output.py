@@ -77,18 +77,10 @@ def _print_rich(
 ) -> None:
     from rich.table import Table
 
-    console = _console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, (header, *cells) in enumerate(zip(headers, *rows, strict=True)):
-        widest = max(map(len, (header, *cells)))
+    for index, header in enumerate(headers):
         justify: Literal["left", "right"] = "right" if index in right else "left"
-        table.add_column(
-            header,
-            justify=justify,
-            overflow="fold",
-            no_wrap=index in right,
-            min_width=min(widest, console.width // 3),
-        )
+        table.add_column(header, justify=justify, overflow="fold", no_wrap=index in right)
     for row in rows:
         table.add_row(*map(_one_line, row))
-    console.print(table)
+    _console().print(table)

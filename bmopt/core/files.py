@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -12,7 +13,8 @@ from pathlib import Path
 from bmopt.errors import OutputError
 
 MANIFEST = "manifest.json"
-"""What marks a folder as an artifact of ours."""
+MANIFEST_KEY = "bmopt_artifact"
+"""The file, and the key in it, that mark a folder as an artifact of ours."""
 
 
 @contextlib.contextmanager
@@ -24,8 +26,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: ``path`` cannot be written or replaced, or the disk is full.
     """
+    require_replaceable(path)
     with _output_errors(path):
-        require_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -61,13 +63,38 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def require_replaceable(path: Path) -> None:
-    """Raise ``OutputError`` if ``path`` holds anything but an artifact: it would be lost."""
-    if not path.exists():
-        return
+    """Check that a folder can be written at ``path`` before the work for it is done.
+
+    Raises:
+        OutputError: ``path`` holds anything but an artifact, which would be lost, or there is a
+            file in its way or a folder that cannot be written to.
+    """
+    with _output_errors(path):
+        if os.path.lexists(path):
+            _require_artifact(path)
+        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not above.is_dir():
+            raise OutputError(f"{path}: {above} is no folder; choose another output")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: cannot be written (no permission to write to {above})")
+
+
+def _require_artifact(path: Path) -> None:
     if not path.is_dir():
         raise OutputError(f"{path}: exists and is not a folder; choose another output")
-    if not (path / MANIFEST).is_file() and any(path.iterdir()):
+    if any(path.iterdir()) and not _has_manifest(path):
         raise OutputError(f"{path}: holds other files; choose a new or empty folder")
+    if path.samefile(Path.cwd()) or path.is_mount():
+        raise OutputError(f"{path}: cannot be replaced where it is; name a folder inside it")
+
+
+def _has_manifest(path: Path) -> bool:
+    """Whether the folder has a manifest of ours: other programs have files of that name too."""
+    try:
+        document = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and MANIFEST_KEY in document
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,11 +117,12 @@ def _swap_folder(scratch: Path, path: Path) -> None:
         scratch.rename(path)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.rename(old / "old")
     try:
-        scratch.rename(path)
-    except OSError:
-        (old / "old").rename(path)
-        raise
+        path.rename(old / "old")
+        try:
+            scratch.rename(path)
+        except OSError:
+            (old / "old").rename(path)
+            raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -101,5 +101,5 @@ class QuantPlan:
             for key in ("integer", "folded", "moved"):
                 document[key] = tuple(document[key])
             return cls(**document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise QuantizationError(f"{source}: is not a quantisation plan ({error!r})") from error

@@ -121,7 +121,7 @@ class RangeTable:
                 samples=int(document["samples"]),
                 tensors={k: _tensor_from_dict(v) for k, v in document["tensors"].items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CalibrationError(
                 f"{source}: is not a bmopt range table ({error!r}); "
                 "make one with 'bmopt calibrate'"

@@ -63,7 +63,8 @@ def load_model(path: Path) -> ir.Model:
         require_sound(model, path)
         require_no_nan(model)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        # In one line even where a name in the file has line breaks.
+        raise ModelError(f"{path}: {' '.join(str(error).split())}") from error
     model.meta[_SOURCES] = (path.resolve(), *files)
     return model
 
@@ -110,6 +111,8 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 def _spec(value: ir.Value) -> InputSpec:
     if not isinstance(value.type, ir.TensorType):
         raise ModelError(f"input {value.name!r} is no tensor ({value.type}); only tensors are fed")
+    if value.type.dtype == ir.DataType.UNDEFINED:
+        raise ModelError(f"input {value.name!r} has no element type; export the model again")
     dtype = "str" if value.type.dtype == ir.DataType.STRING else str(value.type.dtype.numpy())
     shape = (
         None

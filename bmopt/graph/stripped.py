@@ -12,14 +12,12 @@ KEPT_BYTES = 1024
 def stripped_proto(model: ir.Model, kept_bytes: int = KEPT_BYTES) -> onnx.ModelProto:
     """Return ``model`` as a proto whose bigger initialisers are typed inputs instead.
 
-    The extra inputs come last. Initialisers of sub-graphs stay, because a body's inputs are
-    its interface. ``model`` is unchanged.
+    The extra inputs come last; inputs lose their defaults, which need not hold. Initialisers
+    of sub-graphs stay, because a body's inputs are its interface. ``model`` is unchanged.
     """
     graph = model.graph
     known = set(graph.inputs)
-    big = [
-        v for v in graph.initializers.values() if v.const_value is None or _is_big(v, kept_bytes)
-    ]
+    big = [v for v in graph.initializers.values() if v in known or _is_big(v, kept_bytes)]
     order = list(graph.initializers.values())
     shapes = [(value, value.type, value.shape) for value in big]
     extra = [value for value in big if value not in known]
@@ -41,7 +39,7 @@ def stripped_proto(model: ir.Model, kept_bytes: int = KEPT_BYTES) -> onnx.ModelP
 
 
 def _is_big(value: ir.Value, kept_bytes: int) -> bool:
-    return value.const_value is not None and value.const_value.nbytes > kept_bytes
+    return value.const_value is None or value.const_value.nbytes > kept_bytes
 
 
 def _declare(value: ir.Value) -> None:

@@ -32,13 +32,17 @@ class OpenPart:
     proto: onnx.ModelProto
 
 
-def open_part(model: ir.Model) -> OpenPart:
+def open_part(model: ir.Model, *, everything: bool) -> OpenPart:
     """Return the part of ``model`` that inference can still add to.
 
     A node is settled when the types and sizes of its outputs are known, as numbers or by a
     declared name, and none of them is a small integer tensor whose contents may decide a shape.
+
+    Args:
+        model: The model.
+        everything: Take settled nodes too, to see whether what is declared can be.
     """
-    nodes = tuple(node for node in model.graph if not _is_settled(node))
+    nodes = tuple(node for node in model.graph if everything or not _is_settled(node))
     proto = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     for domain, version in model.graph.opset_imports.items():
         proto.opset_import.add(domain=domain, version=version)

@@ -86,7 +86,7 @@ def moves_only_ones(node: ir.Node) -> bool:
 
 def _reshape(node: ir.Node) -> ir.Value | None:
     data, out = node.inputs[0], node.outputs[0]
-    if same_static_shape(data, out):
+    if same_known_shape(data, out):
         return data
     target = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
     if data is None or data.shape is None or target is None or len(target) != data.shape.rank():
@@ -101,14 +101,18 @@ def _reshape(node: ir.Node) -> ir.Value | None:
     return data if open_axes <= 1 else None
 
 
-def same_static_shape(left: ir.Value | None, right: ir.Value | None) -> bool:
-    """Whether both shapes are known numbers and equal."""
-    shape = static_shape(left)
-    return shape is not None and shape == static_shape(right)
+def same_known_shape(left: ir.Value | None, right: ir.Value | None) -> bool:
+    """Whether both shapes are known, as numbers or by one name for an axis, and equal."""
+    if left is None or right is None or left.shape is None or right.shape is None:
+        return False
+    if left.shape.rank() != right.shape.rank():
+        return False
+    pairs = zip(left.shape, right.shape, strict=True)
+    return all(a == b and (isinstance(a, int) or a.value is not None) for a, b in pairs)
 
 
 def _same_shape(node: ir.Node) -> ir.Value | None:
-    return node.inputs[0] if same_static_shape(node.inputs[0], node.outputs[0]) else None
+    return node.inputs[0] if same_known_shape(node.inputs[0], node.outputs[0]) else None
 
 
 def _expand(node: ir.Node) -> ir.Value | None:
@@ -254,14 +258,16 @@ def _gather(node: ir.Node) -> ir.Value | None:
 
 
 def _reduce(node: ir.Node) -> ir.Value | None:
-    shape = static_shape(node.inputs[0])
-    return None if shape is None or not shape else _same_shape(node)
+    data = node.inputs[0]
+    return None if data is None or not data.shape else _same_shape(node)
 
 
 def _pool(node: ir.Node) -> ir.Value | None:
-    kernel = node.attributes.get_ints("kernel_shape", ())
-    single = all(size == 1 for size in kernel)
-    return _same_shape(node) if single and not any(node.attributes.get_ints("pads", ())) else None
+    kernel, strides, pads = (
+        node.attributes.get_ints(name, ()) for name in ("kernel_shape", "strides", "pads")
+    )
+    single = all(size == 1 for size in (*kernel, *strides))
+    return node.inputs[0] if kernel and single and not any(pads) else None
 
 
 def _twice(node: ir.Node) -> ir.Value | None:

@@ -53,19 +53,23 @@ def shorter_vector(
 def _runs(elements: Elements, values: ShapeValues) -> list[_Run] | None:
     runs: list[_Run] = []
     for item in elements.items:
+        last = runs[-1] if runs else _Run()
+        if _is_next_axis(last, item, values):
+            runs[-1] = dataclasses.replace(last, end=last.end + 1)
+            continue
         run = _single(item, values)
         if run is None:
             return None
-        last = runs[-1] if runs else None
-        if last is None or last.source is not run.source:
-            runs.append(run)
-        elif run.source is None:
+        if runs and run.source is None and last.source is None:
             runs[-1] = _Run(numbers=last.numbers + run.numbers)
-        elif last.end == run.start:
-            runs[-1] = dataclasses.replace(last, end=run.end)
         else:
             runs.append(run)
     return runs
+
+
+def _is_next_axis(run: _Run, item: Item, values: ShapeValues) -> bool:
+    dims = values.dims(run.source)
+    return dims is not None and run.end < len(dims) and dims[run.end] == item
 
 
 def _single(item: Item, values: ShapeValues) -> _Run | None:

@@ -141,7 +141,24 @@ def _with_run(pipeline: Pipeline, model: ir.Model, run: OnnxsimRun) -> Pipeline:
     from bmopt.optimizer.passes.onnxsim import Onnxsim, SourceRun
 
     first: Step = pipeline.steps[0]
-    if first != Onnxsim():
+    if first != Onnxsim() or (_has_unnamed_axes(model) and _has_negative_sizes(run.source)):
         return pipeline
     started = Onnxsim(started=SourceRun(run, model_digest(model)))
     return dataclasses.replace(pipeline, steps=(started, *pipeline.steps[1:]))
+
+
+def _has_unnamed_axes(model: ir.Model) -> bool:
+    shapes = [v.shape for v in (*model.graph.inputs, *model.graph.outputs) if v.shape is not None]
+    return any(not isinstance(d, int) and d.value is None for shape in shapes for d in shape)
+
+
+def _has_negative_sizes(path: Path) -> bool:
+    """Whether the file declares sizes below 0, which onnxsim computes with as if they were real.
+
+    Loading makes them unknown, so they have to be looked for in the file itself.
+    """
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return any(dim.dim_value < 0 for v in values for dim in v.type.tensor_type.shape.dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ import numpy as np
 from bmopt import __version__
 from bmopt.backends.registry import backend_for
 from bmopt.core import digest
-from bmopt.core.files import write_text
+from bmopt.core.files import MANIFEST, MANIFEST_KEY, write_text
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import Target
 from bmopt.errors import ArtifactError, TargetError
@@ -24,7 +25,6 @@ MODEL = "model.onnx"
 RANGES = "ranges.json"
 PLAN = "plan.json"
 RECIPE = "recipe.toml"
-MANIFEST = "manifest.json"
 REPORT = "report.json"
 GOLDEN = "golden"
 
@@ -45,9 +45,18 @@ class Artifact:
 
     @property
     def report(self) -> dict[str, Any] | None:
-        """What was measured on it, None where nothing has been."""
+        """What was measured on it, None where nothing has been.
+
+        Raises:
+            ArtifactError: The file is damaged.
+        """
         path = self.path / REPORT
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtifactError(f"{path}: is no report ({error}); compile again") from error
 
     def run(self, feeds: Feeds) -> dict[str, Any]:
         """Run one inference: input name -> array in, output name -> array out.
@@ -76,7 +85,10 @@ def load_artifact(path: Path, *, threads: int = 0) -> Artifact:
         ArtifactError: The folder is no artifact, of another version, or damaged.
     """
     manifest = read_manifest(path)
-    for name, expected in manifest["files"].items():
+    files = manifest["files"]
+    if MODEL not in files or manifest.get("digest") != digest.of_json(files):
+        raise ArtifactError(f"{path}: {MANIFEST} was changed after it was written; compile again")
+    for name, expected in files.items():
         file = path / name
         if not file.is_file():
             raise ArtifactError(f"{path}: {name} is missing; compile again")
@@ -98,7 +110,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        version = manifest["bmopt_artifact"]
+        version = manifest[MANIFEST_KEY]
         manifest["files"].items()
         manifest["target"].partition(":")
     except OSError as error:
@@ -120,8 +132,11 @@ def write_golden(folder: Path, runner: Runner, feeds: Sequence[Feeds]) -> None:
 
 
 def _save_arrays(path: Path, arrays: Feeds) -> None:
-    named: dict[str, Any] = dict(arrays)
-    np.savez(path, **named)
+    """Write an ``.npz`` like NumPy's, whose names may be any: one of its own is ``file``."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array))
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -129,7 +144,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): digest.of_file(path) for path in paths}
     document = {
-        "bmopt_artifact": FORMAT_VERSION,
+        MANIFEST_KEY: FORMAT_VERSION,
         "bmopt": __version__,
         **facts,
         "digest": digest.of_json(files),

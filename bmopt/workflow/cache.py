@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bmopt import __version__
 from bmopt.core import digest
-from bmopt.core.files import atomic_file, write_text
+from bmopt.core.files import write_text
 from bmopt.core.host import versions
 from bmopt.errors import OutputError
+
+_ENTRY = re.compile(r"[0-9a-f]{64}(\.onnx(\.data)?)?")
 
 
 def cache_folder() -> Path:
@@ -19,7 +23,12 @@ def cache_folder() -> Path:
     if own := os.environ.get("BMOPT_CACHE_DIR"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "bmopt"
+    if not base:
+        try:
+            base = str(Path.home() / ".cache")
+        except RuntimeError:  # a user without a home, as containers have them
+            base = tempfile.gettempdir()
+    return Path(base) / "bmopt"
 
 
 class Cache:
@@ -38,20 +47,21 @@ class Cache:
     def text(self, make: Callable[[], str], step: str, **inputs: object) -> str:
         """Return the cached text of ``step`` on ``inputs``, made with ``make`` if missing."""
         path = self.path(step, **inputs)
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
+        found = self.stored_text(path)
+        if found is not None:
+            return found
         text = make()
-        self.keep(lambda: write_text(path, text))
+        self.keep(lambda: write_text(path, f"{digest.of_bytes(text.encode())}\n{text}"))
         return text
 
-    def keep_file(self, source: Path, path: Path) -> None:
-        """Copy ``source`` to ``path`` in the cache."""
-
-        def copy() -> None:
-            with atomic_file(path) as scratch:
-                shutil.copyfile(source, scratch)
-
-        self.keep(copy)
+    @staticmethod
+    def stored_text(path: Path) -> str | None:
+        """Return the text that ``text`` keeps at ``path``, None where it is missing or damaged."""
+        try:
+            expected, _, text = path.read_text(encoding="utf-8").partition("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return text if digest.of_bytes(text.encode()) == expected else None
 
     @staticmethod
     def keep(write: Callable[[], None]) -> None:
@@ -63,8 +73,28 @@ class Cache:
 
 
 def clear_cache(folder: Path | None = None) -> int:
-    """Delete the cache and return how many bytes it had."""
+    """Delete what the cache holds and return how many bytes that was.
+
+    Other files in its folder, which a user may have chosen carelessly, stay.
+
+    Raises:
+        OutputError: Something cannot be deleted.
+    """
     folder = folder if folder is not None else cache_folder()
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
+    paths = list(_entries(folder))
+    try:
+        size = sum(path.stat().st_size for path in paths)
+        for path in paths:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be cleared ({error.strerror})") from error
+    for kept in [*{path.parent for path in paths}, *{path.parent.parent for path in paths}]:
+        with contextlib.suppress(OSError):  # it holds something else
+            kept.rmdir()
     return size
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    for path in folder.glob("*/??/*"):
+        if _ENTRY.fullmatch(path.name) and path.parent.name == path.name[:2] and path.is_file():
+            yield path

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from bmopt.core.dataset import InputSpec
 from bmopt.core.digest import of_file
-from bmopt.core.files import atomic_folder
+from bmopt.core.files import atomic_folder, require_replaceable
 from bmopt.core.host import versions
 from bmopt.core.runner import Feeds
 from bmopt.graph.model_digest import model_digest
@@ -57,6 +57,7 @@ def compile_model(
         BmoptError: As models, samples, passes, calibration and engines raise it.
     """
     progress = progress or Quiet()
+    require_replaceable(out)
     with as_file(source, example_inputs) as path:
         job = prepare(path, recipe, progress, calib=calib, val=val)
         progress.step("optimise")
@@ -75,7 +76,8 @@ def compile_model(
 def _write(
     job: Job, model: ir.Model, lowered: Quantized | None, pool: tuple[Feeds, ...], out: Path
 ) -> None:
-    recipe = job.recipe
+    # Of this host or not: a repeated run is to give the same artifact elsewhere too.
+    recipe = dataclasses.replace(job.recipe, target=str(job.target))
     with atomic_folder(out) as folder:
         save_model(model, folder / artifact.MODEL)
         if lowered is not None:

@@ -16,7 +16,7 @@ from bmopt.errors import UsageError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.opset import raise_opset
 from bmopt.workflow.preparing import Job
-from bmopt.workflow.quantizing import Quantizer, parse_rules, require_integers
+from bmopt.workflow.quantizing import Quantizer, format_rules, parse_rules, require_integers
 from bmopt.workflow.ranging import calibrated
 from bmopt.workflow.samples import Head
 
@@ -63,6 +63,11 @@ def quantized(job: Job, model: ir.Model) -> Quantized:
     method = _method(job, quantizer)
     rules, ratios = _rules(job, quantizer, method)
     plan = quantizer.plan(method, rules)
+    if not plan.weights:
+        job.progress.warn(
+            f"nothing runs in INT8: placement {format_rules(rules)} leaves every product in "
+            "float; compile with placement 'all' for integers at any price"
+        )
     for name, reason in plan.float_nodes.items():
         if "never left zero" in reason:
             job.progress.warn(f"node {name!r} stays in float: {reason}; check the preprocessing")

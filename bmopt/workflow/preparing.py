@@ -146,8 +146,9 @@ def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
     }
     stored = job.cache.path("optimize", part="model", **inputs).with_suffix(".onnx")
     log = job.cache.path("optimize", part="log", **inputs)
-    if stored.is_file() and log.is_file():
-        return load_model(stored), json.loads(log.read_text(encoding="utf-8"))
+    if (found := _stored(stored, job.cache.stored_text(log))) is not None:
+        _warn_of_rollbacks(job, found[1])
+        return found
     shapes = parse_shapes(job.recipe.shapes)
     result = optimize_file(
         job.path,
@@ -158,12 +159,27 @@ def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
         ),
         prepare=(lambda model: fix_shapes(model, shapes)) if shapes else None,
     )
-    document = dataclasses.asdict(result.log)
-    for rollback in result.log.rollbacks:
-        job.progress.warn(str(rollback))
+    rollbacks = [str(rollback) for rollback in result.log.rollbacks]
+    document = {**dataclasses.asdict(result.log), "warnings": rollbacks}
+    _warn_of_rollbacks(job, document)
     job.cache.keep(lambda: save_model(result.model, stored))
     job.cache.text(lambda: json.dumps(document), "optimize", part="log", **inputs)
     return result.model, document
+
+
+def _stored(path: Path, log: str | None) -> tuple[ir.Model, dict[str, Any]] | None:
+    """Return the model at ``path`` and its log, None where one is missing or damaged."""
+    if log is None:
+        return None
+    try:
+        return load_model(path), json.loads(log)
+    except ModelError:
+        return None
+
+
+def _warn_of_rollbacks(job: Job, log: dict[str, Any]) -> None:
+    for rollback in log["warnings"]:
+        job.progress.warn(rollback)
 
 
 def _opened(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ class Recipe:
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1")
+        for name in ("calib_limit", "val_limit", "seed"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name.replace('_', '-')} must not be negative")
+        if not 0 <= self.duration_s < math.inf:
+            raise UsageError(f"duration {self.duration_s}: give seconds, 0 to measure nothing")
 
     def to_toml(self) -> str:
         """Return the recipe as TOML; ``from_toml`` gives an equal recipe back."""
@@ -105,7 +111,7 @@ def _typed(key: str, value: Any, path: Path) -> Any:  # noqa: ANN401 - any TOML 
     if isinstance(default, tuple):
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
-    elif isinstance(default, float) and isinstance(value, int | float):
+    elif isinstance(default, float) and type(value) in (int, float):
         return float(value)
     elif type(value) is type(default):
         return value
@@ -113,5 +119,9 @@ def _typed(key: str, value: Any, path: Path) -> Any:  # noqa: ANN401 - any TOML 
 
 
 def _toml(value: object) -> str:
-    """Return a TOML value: JSON's strings, numbers and lists of strings are TOML's as well."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Return a TOML value: JSON's strings, numbers and lists of strings are TOML's as well.
+
+    But for one character, which TOML wants escaped.
+    """
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

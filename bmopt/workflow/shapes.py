@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from bmopt.errors import UsageError
 
-_ENTRY = re.compile(r"(?P<name>.+):(?P<shape>\d+(x\d+)*)")
+_ENTRY = re.compile(r"(?P<name>.+):(?P<shape>[0-9]{1,10}(x[0-9]{1,10})*)")
 
 
 def parse_shapes(entries: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -23,7 +23,12 @@ def parse_shapes(entries: Sequence[str]) -> dict[str, tuple[int, ...]]:
         found = _ENTRY.fullmatch(entry)
         if found is None:
             raise UsageError(f"shape {entry!r}: write it as input:1x3x224x224")
-        shapes[found["name"]] = tuple(int(size) for size in found["shape"].split("x"))
+        shape = tuple(int(size) for size in found["shape"].split("x"))
+        if min(shape) < 1:
+            raise UsageError(f"shape {entry!r}: an axis needs a size of at least 1")
+        if found["name"] in shapes:
+            raise UsageError(f"shape {entry!r}: {found['name']!r} was given a shape already")
+        shapes[found["name"]] = shape
     return shapes
 
 
@@ -33,14 +38,19 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     A symbol that gets a number this way has that number in every input.
 
     Raises:
-        UsageError: There is no such input, or its rank or a fixed axis differs.
+        UsageError: There is no such input, its rank or a fixed axis differs, or a symbol would
+            get two numbers.
     """
     inputs = {value.name or "": value for value in model.graph.inputs}
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
         if name not in inputs:
             raise UsageError(f"--shapes: no input {name!r}; the model has {', '.join(inputs)}")
-        sizes.update(_fix(inputs[name], shape))
+        for symbol, size in _fix(inputs[name], shape):
+            if sizes.setdefault(symbol, size) != size:
+                raise UsageError(
+                    f"--shapes: axis {symbol!r} is {sizes[symbol]} in one place, {size} in another"
+                )
     if not shapes:
         return
     for value in model.graph.inputs:
@@ -49,18 +59,18 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     _forget_inferred(model, sizes)
 
 
-def _fix(value: ir.Value, shape: Sequence[int]) -> dict[str, int]:
+def _fix(value: ir.Value, shape: Sequence[int]) -> list[tuple[str, int]]:
     declared = [None] * len(shape) if value.shape is None else list(value.shape)
     if len(declared) != len(shape):
         raise UsageError(
             f"--shapes: input {value.name!r} has {len(declared)} axes, {len(shape)} were given"
         )
-    sizes: dict[str, int] = {}
+    sizes: list[tuple[str, int]] = []
     for axis, size in zip(declared, shape, strict=True):
         if isinstance(axis, int) and axis >= 0 and axis != size:
             raise UsageError(f"--shapes: input {value.name!r} fixes an axis to {axis}, not {size}")
         if isinstance(axis, ir.SymbolicDim) and axis.value is not None:
-            sizes[axis.value] = size
+            sizes.append((axis.value, size))
     value.shape = ir.Shape(shape)
     return sizes
 

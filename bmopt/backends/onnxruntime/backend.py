@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bmopt.backends.onnxruntime.schemes import SCHEMES, device_of, runs_on
 from bmopt.core.backend import Executed
 from bmopt.core.capabilities import Capabilities
-from bmopt.core.host import host_facts
+from bmopt.core.host import Host, host_facts
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Runner
 from bmopt.core.scheme import Scheme
@@ -30,19 +30,19 @@ class OnnxRuntimeBackend:
         """Say whether artifacts for ``target`` can be made and run here, and why not."""
         if importlib.util.find_spec("onnxruntime") is None:
             return Capabilities.none("ONNX Runtime is not installed (pip install onnxruntime)")
-        version = importlib.metadata.version("onnxruntime")
+        version = _version()
         try:
             resolved = self.resolve(target)
         except TargetError as error:
             return Capabilities(compile=False, run=False, reason=str(error), version=version)
-        reason = runs_on(resolved.device, host_facts()) if resolved.device else ""
+        reason = runs_on(resolved.device, _host()) if resolved.device else ""
         return Capabilities(compile=True, run=not reason, reason=reason, version=version)
 
     def resolve(self, target: Target) -> Target:
         """Return ``target`` with its device filled in where its artifact depends on one."""
         if target.precision == "fp32" or target.device:
             return target
-        return dataclasses.replace(target, device=device_of(host_facts()))
+        return dataclasses.replace(target, device=device_of(_host()))
 
     def scheme(self, target: Target) -> Scheme:
         """Return how a resolved INT8 target wants its integers."""
@@ -71,3 +71,18 @@ class OnnxRuntimeBackend:
         from bmopt.backends.onnxruntime.explain import explain
 
         return explain(path, plan)
+
+
+def _host() -> Host:
+    """Return this host's facts without its GPUs, which a CPU provider does not depend on."""
+    return host_facts(query_gpus=str)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("onnxruntime")
+    except importlib.metadata.PackageNotFoundError:
+        # Builds for accelerators have other package names around the same module.
+        import onnxruntime
+
+        return str(onnxruntime.__version__)

@@ -36,7 +36,8 @@ def explain(path: Path, plan: QuantPlan) -> tuple[Executed, ...]:
 def _executed(node: onnx.NodeProto, kernels: Mapping[str, onnx.NodeProto]) -> Executed:
     kernel = kernels.get(node.name)
     if kernel is None:
-        return Executed(node.name, "fused", integer=False)
+        # A mover that is gone was found to move nothing: its integers are just passed on.
+        return Executed(node.name, "fused", integer=_moves(node))
     return Executed(node.name, kernel.op_type, _is_integer(kernel, node))
 
 

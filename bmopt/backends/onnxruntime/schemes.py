@@ -71,7 +71,10 @@ def device_of(host: Host) -> str:
 
 def runs_on(device: str, host: Host) -> str:
     """Return why an artifact for ``device`` is not right for ``host``; empty where it is."""
-    own = device_of(host)
+    try:
+        own = device_of(host)
+    except TargetError:
+        return f"made for {device}, this host is {host.architecture}"
     if device == own or (device in ("x86-avx2", "x86-avx512") and own.startswith("x86")):
         return ""
     if device == "arm64" and own == "arm64-dotprod":

@@ -16,16 +16,24 @@ from bmopt.core.runner import Feeds
 from bmopt.errors import DataError, ModelError
 from bmopt.graph.model_io import save_model
 
+_NATIVE_ERRORS = (
+    "EPFail",
+    "EngineError",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NoModel",
+    "NoSuchFile",
+    "NotFound",
+    "NotImplemented",
+    "RuntimeException",
+)
 ENGINE_ERRORS: tuple[type[Exception], ...] = (
-    native.EPFail,
-    native.EngineError,
-    native.Fail,
-    native.InvalidArgument,
-    native.InvalidGraph,
-    native.InvalidProtobuf,
-    native.NotImplemented,
-    native.RuntimeException,
+    # Not every version has all of them.
+    *(getattr(native, name) for name in _NATIVE_ERRORS if hasattr(native, name)),
     RuntimeError,
+    TypeError,
     ValueError,
 )
 """Everything that a session raises where the model or its feeds are at fault."""
@@ -77,7 +85,7 @@ class OrtRunner:
     def run(self, feeds: Feeds) -> dict[str, Any]:
         """Run one inference; raise ``DataError`` where the feeds do not fit the model."""
         try:
-            values = self._session.run(None, feeds)
+            values = self._session.run(None, dict(feeds))
         except ENGINE_ERRORS as error:
             raise DataError(f"ONNX Runtime cannot run these inputs ({_line(error)})") from error
         return dict(zip(self._names, values, strict=True))

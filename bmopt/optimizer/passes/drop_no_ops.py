@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_array, is_op, producer_of
-from bmopt.optimizer.no_ops import clip_bounds, handed_on, is_lossless, same_static_shape
+from bmopt.optimizer.no_ops import clip_bounds, handed_on, is_lossless, same_known_shape
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import can_bypass, new_node, remove_dead, replace_output
 from bmopt.optimizer.shape_values import nodes_in_order
@@ -104,4 +104,4 @@ def _chosen(node: ir.Node) -> ir.Value | None:
     if choice is None or not choice.size or choice.any() != choice.all():
         return None
     value = node.inputs[1] if choice.all() else node.inputs[2]
-    return value if same_static_shape(value, node.outputs[0]) else None
+    return value if same_known_shape(value, node.outputs[0]) else None

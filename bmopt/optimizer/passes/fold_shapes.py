@@ -42,12 +42,13 @@ class FoldShapes(Pass):
     name: ClassVar[str] = "fold-shapes"
 
     def call(self, model: ir.Model) -> Outcome:
-        """Fold in one sweep."""
+        """Fold in one sweep, then shorten what is left."""
         values = read_shape_values(model)
         folded = [node for node in nodes_in_order(model.graph) if _fold(node, values)]
-        folded.extend(_shorten(model, values))
         remove_dead(reversed(folded))
-        return Outcome(model, modified=bool(folded))
+        shortened = _shorten(model, values)
+        remove_dead(reversed(shortened))
+        return Outcome(model, modified=bool(folded or shortened))
 
 
 def _fold(node: ir.Node, values: ShapeValues) -> bool:

@@ -19,14 +19,17 @@ from bmopt.optimizer.inference_proto import (
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.shape_propagation import propagate, read_dim
 
+_SEEN = "bmopt.shapes"
+"""Set in a model's ``meta`` once its declared shapes have been compared with its ops."""
+
 
 @dataclasses.dataclass(frozen=True)
 class InferShapes(Pass):
     """Write inferred types and shapes into the model.
 
     1. Sizes are added where they are missing. What is known stays, unless the declared shapes
-       of intermediate values contradict the ops: then all are inferred anew, and a declared one
-       is only used where inference has none.
+       contradict the ops or hold negative sizes: then nothing that is declared of intermediate
+       values is believed, except where inference has no shape at all.
     2. Behind a Reshape, Expand or ConstantOfShape to computed sizes, shapes are propagated with
        what is known of those sizes.
     3. Names that inference makes up are replaced by the axis they equal, where a Reshape shows
@@ -41,8 +44,10 @@ class InferShapes(Pass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Infer, merge, then propagate what only shape arithmetic tells."""
-        modified = _drop_impossible_sizes(model)
-        part = open_part(model)
+        if _drop_impossible_sizes(model):
+            return dataclasses.replace(_infer_anew(model), modified=True)
+        part = open_part(model, everything=_SEEN not in model.meta)
+        model.meta[_SEEN] = True
         try:
             proto = infer(part, strict=True)
         except (onnx.shape_inference.InferenceError, ValueError) as error:
@@ -51,8 +56,8 @@ class InferShapes(Pass):
             try:
                 proto = infer(part, strict=False)
             except (onnx.shape_inference.InferenceError, ValueError) as second:
-                return Outcome(model, modified=modified, refusals=(_gave_up(model, second),))
-        modified |= _merge_nodes(part.nodes, proto.graph)
+                return Outcome(model, modified=False, refusals=(_gave_up(model, second),))
+        modified = _merge_nodes(part.nodes, proto.graph)
         modified |= propagate(model)
         return Outcome(model, modified=modified)
 
@@ -83,26 +88,18 @@ def _infer_anew(model: ir.Model) -> Outcome:
     before = [(value, value.shape) for value in _inner_values(model)]
     for value, _ in before:
         value.shape = None
-    part = open_part(model)
+    part = open_part(model, everything=True)
     refusals: tuple[Refusal, ...] = ()
     try:
         _merge_nodes(part.nodes, infer(part, strict=False).graph)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         refusals = (_gave_up(model, error),)
     for value, shape in before:
-        if value.shape is None or _agree(value.shape, shape):
+        if value.shape is None:
             value.shape = shape
     propagate(model)
     modified = any(value.shape != shape for value, shape in before)
     return Outcome(model, modified=modified, refusals=refusals)
-
-
-def _agree(inferred: ir.Shape, declared: ir.Shape | None) -> bool:
-    """Whether ``declared`` says all that ``inferred`` says, and nothing against it."""
-    if declared is None or declared.rank() != inferred.rank():
-        return False
-    pairs = zip(inferred, declared, strict=True)
-    return all(not isinstance(new, int) or new == old for new, old in pairs)
 
 
 def _merge_nodes(nodes: Sequence[ir.Node], proto: onnx.GraphProto) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from bmopt.core.plan import ActivationQuant, QuantPlan
+from bmopt.errors import QuantizationError
 from bmopt.graph.origin import merge_origin
 from bmopt.optimizer.pass_base import Effect, Outcome, Pass
 from bmopt.optimizer.qdq import QdqWriter
@@ -26,7 +27,7 @@ class Quantize(Pass):
     4. Movers (reshapes, pools, pads ...) work on the integers themselves.
     5. Float weights that nothing reads any more are removed.
 
-    A model that has no node of the plan left to rewrite is not modified.
+    A model that the plan was applied to already is not modified.
     """
 
     name: ClassVar[str] = "quantize"
@@ -35,24 +36,48 @@ class Quantize(Pass):
     plan: QuantPlan
 
     def call(self, model: ir.Model) -> Outcome:
-        """Quantise the main graph in place."""
+        """Quantise the main graph in place.
+
+        Raises:
+            QuantizationError: The plan names a node or tensor that the model has not.
+        """
         nodes = {node.name or "": node for node in model.graph}
+        _require_known(self.plan.integer, nodes)
         if not self.plan.integer or _is_applied(nodes, self.plan):
             return Outcome(model, modified=False)
+        _require_known([*self.plan.folded, *self.plan.weights, *self.plan.moved], nodes)
+        _require_known(self.plan.activations, _values(model.graph))
         for name in self.plan.folded:
             _fold_clip(nodes[name])
         integer = [nodes[name] for name in self.plan.integer]
         writer = QdqWriter(model.graph)
+        constants = []
         for name, quant in self.plan.weights.items():
             source = nodes[name].inputs[0]
             assert source is not None
+            constants += [v.producer() for v in nodes[name].inputs[1:] if v is not None]
             scale = self.plan.activations[source.name or ""].scale
             writer.quantize_weight(nodes[name], quant, scale)
+        remove_dead(node for node in constants if node is not None)
         _quantize_activations(model.graph, self.plan.activations, integer, writer)
         for name in self.plan.moved:
             writer.move_integers(nodes[name])
         remove_unused_initializers(model)
         return Outcome(model, modified=True)
+
+
+def _require_known(names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise QuantizationError(
+                f"the quantisation plan names {name!r}, which the model has not; "
+                "it was made for another model"
+            )
+
+
+def _values(graph: ir.Graph) -> dict[str, ir.Value]:
+    values = {value.name or "": value for value in graph.inputs}
+    return values | {out.name or "": out for node in graph for out in node.outputs}
 
 
 def _is_applied(nodes: dict[str, ir.Node], plan: QuantPlan) -> bool:
@@ -81,8 +106,7 @@ def _quantize_activations(
     integer: list[ir.Node],
     writer: QdqWriter,
 ) -> None:
-    values = {value.name: value for value in graph.inputs}
-    values |= {out.name: out for node in graph for out in node.outputs}
+    values = _values(graph)
     members = set(integer)
     for name, quant in encodings.items():
         value = values[name]

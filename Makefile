@@ -1,0 +1,68 @@
+# Everything runs in .venv, which is made from $(PYTHON) on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Options of pytest, e.g. make pytest ARGS='-k fold -x'
+ARGS ?=
+
+NATIVE := pyproject.toml CMakeLists.txt $(wildcard cpp_ext/kernels/*)
+CPP := $(wildcard cpp_ext/*/*.cpp cpp_ext/*/*.hpp)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format types layers pytest bench docs-passes wheel clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | \
+	  while read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+
+install: $(VENV)/.installed ## make .venv and install bmopt into it
+
+demo: $(VENV)/.installed ## compile the shipped model to INT8 and print what it gained
+	$(BIN)/bmopt demo -o demo-artifact
+
+test: lint types layers pytest ## all checks and tests, as CI runs them
+
+lint: $(VENV)/.tools ## ruff and clang-format, nothing changed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+
+format: $(VENV)/.tools ## rewrite Python and C++ in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
+types: $(VENV)/.tools ## mypy --strict
+	$(BIN)/mypy
+
+layers: $(VENV)/.tools ## who may import whom
+	$(BIN)/lint-imports --no-logo
+
+pytest: $(VENV)/.tools ## the tests alone; ARGS='-k name' selects
+	$(BIN)/python -m pytest --durations=10 $(ARGS)
+
+bench: $(VENV)/.tools ## every number of docs/benchmarks.md, on ../shared/data (hours)
+	$(BIN)/python scripts/run_benchmarks.py
+
+docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstrings
+	$(BIN)/python scripts/pass_pages.py docs/passes.md
+
+wheel: $(VENV)/.installed ## build a wheel into dist/
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) build dist demo-artifact .mypy_cache .ruff_cache .pytest_cache \
+	  .hypothesis .import_linter_cache
+
+$(VENV)/.tools: $(VENV)/.installed
+	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed: $(NATIVE) | $(BIN)/python
+	@scripts/check_build_tools.sh $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(BIN)/python:
+	@scripts/make_venv.sh $(PYTHON) $(VENV)

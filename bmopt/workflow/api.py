@@ -1,0 +1,63 @@
+"""What ``bmopt.compile`` does behind its light-weight front."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmopt.errors import UsageError
+from bmopt.workflow.artifact import Artifact, load_artifact
+from bmopt.workflow.compiling import compile_model
+from bmopt.workflow.progress import Progress
+from bmopt.workflow.recipe import Recipe
+from bmopt.workflow.samples import Samples
+
+
+def compile_and_open(
+    model: object,
+    *,
+    target: str,
+    calib: Samples | None,
+    val: Samples | None,
+    out: str | os.PathLike[str] | None,
+    example_inputs: Sequence[Any] | None,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> Artifact:
+    """Compile and open the artifact; see ``bmopt.compile``."""
+    folder = Path(out) if out is not None else default_out(model, target)
+    compile_model(
+        model,
+        _recipe(target, calib, val, options),
+        folder,
+        progress=progress,
+        calib=None if isinstance(calib, str | Path) else calib,
+        val=None if isinstance(val, str | Path) else val,
+        example_inputs=None if example_inputs is None else tuple(example_inputs),
+    )
+    return load_artifact(folder)
+
+
+def default_out(model: object, target: str) -> Path:
+    """Return ``<model>.<target>`` in the current folder."""
+    named = isinstance(model, str | Path)
+    stem = Path(str(model)).stem if named else type(model).__name__.lower()
+    return Path(f"{stem}.{target.replace(':', '-')}")
+
+
+def _recipe(
+    target: str, calib: Samples | None, val: Samples | None, options: Mapping[str, Any]
+) -> Recipe:
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    if unknown := sorted(set(options) - names):
+        raise UsageError(f"unknown option {unknown[0]!r}; valid are {', '.join(sorted(names))}")
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    recipe = Recipe(target=target, calib=_spec(calib), val=_spec(val))
+    return dataclasses.replace(recipe, **given)
+
+
+def _spec(samples: Samples | None) -> str:
+    return str(samples) if isinstance(samples, str | Path) else ""
