@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Options of pytest, e.g. make pytest ARGS='-k fold -x'
 ARGS ?=
+# Models and labelled samples for make bench, laid out as docs/benchmarks.md says
+DATA ?= ../shared/data
 
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard cpp_ext/kernels/*)
 CPP := $(wildcard cpp_ext/*/*.cpp cpp_ext/*/*.hpp)
@@ -34,7 +36,7 @@ format: $(VENV)/.tools ## rewrite Python and C++ in the house's format
 	$(BIN)/clang-format -i $(CPP)
 
 types: $(VENV)/.tools ## mypy --strict
-	$(BIN)/mypy
+	$(BIN)/mypy --strict
 
 layers: $(VENV)/.tools ## who may import whom
 	$(BIN)/lint-imports --no-logo
@@ -42,8 +44,13 @@ layers: $(VENV)/.tools ## who may import whom
 pytest: $(VENV)/.tools ## the tests alone; ARGS='-k name' selects
 	$(BIN)/python -m pytest --durations=10 $(ARGS)
 
-bench: $(VENV)/.tools ## every number of docs/benchmarks.md, on ../shared/data (hours)
-	$(BIN)/python scripts/run_benchmarks.py
+bench: $(VENV)/.bench ## measure what docs/benchmarks.md tells; DATA=folder, takes hours
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/simplify.py $(DATA)/models/*.onnx $(DATA)/zoo/models/*.onnx \
+	  --json build/bench/simplify.json
+	$(BIN)/python benchmarks/calibration.py --data $(DATA) --json build/bench/calibration.json
+	$(BIN)/python benchmarks/ort_int8.py --data $(DATA) --json build/bench/ort_int8.json
+	$(BIN)/python benchmarks/zoo_compile.py --data $(DATA) --json build/bench/zoo_compile.json
 
 docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstrings
 	$(BIN)/python scripts/pass_pages.py docs/passes.md
@@ -55,13 +62,21 @@ clean: ## remove .venv and everything built
 	rm -rf $(VENV) build dist demo-artifact .mypy_cache .ruff_cache .pytest_cache \
 	  .hypothesis .import_linter_cache
 
-$(VENV)/.tools: $(VENV)/.installed
-	$(PIP) install --editable '.[dev]'
+$(VENV)/.bench: $(VENV)/.tools
+	@echo "installing the peers into $(VENV)"
+	@$(PIP) install --editable '.[bench]'
 	@touch $@
+
+$(VENV)/.tools: $(NATIVE) | $(BIN)/python
+	@scripts/check_build_tools.sh $(BIN)/python
+	@echo "building bmopt and installing it with the checkers into $(VENV): a minute or two"
+	@$(PIP) install --editable '.[dev]'
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed: $(NATIVE) | $(BIN)/python
 	@scripts/check_build_tools.sh $(BIN)/python
-	$(PIP) install --editable .
+	@echo "building bmopt and installing it into $(VENV): a minute or two"
+	@$(PIP) install --editable .
 	@touch $@
 
 $(BIN)/python:

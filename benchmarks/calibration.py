@@ -30,6 +30,7 @@ import onnxruntime as ort
 from PIL import Image
 
 from bmopt.backends.onnxruntime.session import Level, SessionConfig, open_model
+from bmopt.backends.onnxruntime.tapped import TappedRunner
 from bmopt.calibration.collect import collect_ranges
 from bmopt.core.dataset import Batch
 from bmopt.core.runner import Array, Feeds, Runner
@@ -38,8 +39,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CASES = {"mobilenet_v1_025_224_imagenet": 512, "resnet32_cifar10": 1024}
 MEMORY_IMAGES = (64, 1024)
 BATCH_SIZE = 16
-ORT_CHUNK = 128
-"""Images per call of ONNX Runtime's calibrator, which keeps all activations of one call."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +144,7 @@ def calibrate(path: Path, images: Images, level: Level) -> float:
     def timed_open(tapped: ir.Model) -> Runner:
         nonlocal opening
         start = time.perf_counter()
-        runner = open_model(tapped, SessionConfig(threads=1, level=level))
+        runner = TappedRunner(open_model(tapped, SessionConfig(threads=1, level=level)))
         opening += time.perf_counter() - start
         return runner
 
@@ -154,7 +153,7 @@ def calibrate(path: Path, images: Images, level: Level) -> float:
     return time.perf_counter() - start - opening
 
 
-def calibrate_with_ort(path: Path, images: Images) -> float:
+def calibrate_with_ort(path: Path, images: Images, chunk: int) -> float:
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     with tempfile.TemporaryDirectory() as folder:
@@ -169,8 +168,8 @@ def calibrate_with_ort(path: Path, images: Images) -> float:
         calibrator.infer_session = ort.InferenceSession(augmented, options, providers)
         start = time.perf_counter()
         feeds = single_feeds(images)
-        for _ in range(0, images.size, ORT_CHUNK):
-            calibrator.collect_data(Reader(itertools.islice(feeds, ORT_CHUNK)))
+        for _ in range(0, images.size, chunk):
+            calibrator.collect_data(Reader(itertools.islice(feeds, chunk)))
         calibrator.compute_data()
         return time.perf_counter() - start
 
@@ -184,11 +183,13 @@ def simplified(path: Path, folder: Path) -> Path:
     return target
 
 
-def time_case(path: Path, images: Images, repeats: int, level: Level) -> dict[str, list[float]]:
+def time_case(
+    path: Path, images: Images, repeats: int, level: Level, chunk: int
+) -> dict[str, list[float]]:
     works: dict[str, Callable[[], float]] = {
         "inference": lambda: infer(path, images),
         "bmopt": lambda: calibrate(path, images, level),
-        "ort_entropy": lambda: calibrate_with_ort(path, images),
+        "ort_entropy": lambda: calibrate_with_ort(path, images, chunk),
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
@@ -247,6 +248,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--level", choices=("off", "basic", "all"), default="all")
     parser.add_argument("--as-given", action="store_true", help="time unsimplified models too")
+    parser.add_argument(
+        "--ort-chunk",
+        type=int,
+        default=0,
+        help="images per call of ONNX Runtime's calibrator, which keeps all activations of one "
+        "call; 0 for all images in one, as quantize_static does",
+    )
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -261,7 +269,9 @@ def measure_all(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         images = Prepared(args.data, model, count, distinct=min(count, 1024))
         images.all_prepared  # noqa: B018 - preprocess before the clock runs
         for kind, path in paths.items():
-            seconds = time_case(path, images, args.repeats, args.level)
+            seconds = time_case(
+                path, images, args.repeats, args.level, args.ort_chunk or images.size
+            )
             peaks = measure_memory(path, args, model)
             show(f"{model} ({kind})", count, seconds, peaks)
             results.append(

@@ -23,6 +23,10 @@ class ModelError(BmoptError):
     """A model file that cannot be read, is invalid, or is not supported."""
 
 
+class KernelError(ModelError):
+    """A valid model with an op that the engine has no kernel for."""
+
+
 class DataError(BmoptError):
     """Samples that are missing, empty, misnamed, misshapen or not finite."""
 

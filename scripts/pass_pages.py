@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from bmopt.optimizer.pass_base import Pass
@@ -82,8 +83,9 @@ def _markdown(text: str) -> str:
 
 
 def _wrapped(pipeline: str) -> str:
-    """Break a pipeline's text at its groups."""
-    return pipeline.replace(",repeat(", ",\nrepeat(").replace("),", "),\n")
+    """Break a pipeline's text at its groups, and those where they grow long."""
+    lines = pipeline.replace(",repeat(", ",\nrepeat(").replace("),", "),\n").splitlines()
+    return "\n".join(textwrap.fill(line.replace(",", ", "), 96) for line in lines)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from bmopt.graph.values import constant_array
 
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 _BIAS_LIMIT = float(1 << 30)
+_HALF_STEP = 0.5 + 2**-12
+"""Half a step and what rounding a scale to float32 adds to it over 256 steps."""
 
 
 def encode_activation(interval: Interval, encoding: Encoding) -> ActivationQuant:
@@ -42,11 +44,12 @@ def _as_scale(value: float) -> float:
 def clips_alike(quant: ActivationQuant, encoding: Encoding, low: float, high: float) -> bool:
     """Whether every value of the encoding lies in [low, high], so that a clip to it is free.
 
-    Half a step beyond the bounds is let pass: it is less than rounding itself moves a value.
+    Half a step beyond the bounds is let pass: rounding itself moves a value as far.
     """
+    slack = quant.scale * _HALF_STEP
     smallest = (encoding.low - quant.zero_point) * quant.scale
     largest = (encoding.high - quant.zero_point) * quant.scale
-    return smallest >= low - quant.scale / 2 and largest <= high + quant.scale / 2
+    return smallest >= low - slack and largest <= high + slack
 
 
 def encode_weight(product: Product, encoding: Encoding, input_scale: float) -> WeightQuant:

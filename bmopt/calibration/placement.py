@@ -127,7 +127,9 @@ class _Placer:
         if node.op_type in scheme.products:
             return self._product_reason(node)
         reason = _shape_reason(node) or self._inputs_reason(node)
-        return reason or self._range_reason([*_data_inputs(node), *self._outputs(node)])
+        # A mover passes its input's encoding on.
+        written = [] if node.op_type in scheme.movers else [final_output(node)]
+        return reason or self._range_reason([*_data_inputs(node), *written])
 
     def _product_reason(self, node: ir.Node) -> str | None:
         product = product_of(node)
@@ -136,7 +138,7 @@ class _Placer:
         data = node.inputs[0]
         if data is None or constant_tensor(data) is not None:
             return "its input is constant"
-        reason = _form_reason(product) or self._range_reason([data, *self._outputs(node)])
+        reason = _form_reason(product) or self._range_reason([data, final_output(node)])
         return reason or self._rule_reason(product)
 
     def _rule_reason(self, product: Product) -> str | None:
@@ -211,6 +213,8 @@ def _shape_reason(node: ir.Node) -> str | None:
     """Say why the form of a follower or mover has no integer kernel."""
     if node.op_type == "MaxPool" and len(node.outputs) > 1:
         return "its indices are used"
+    if node.op_type == "AveragePool" and set(node.attributes.get_ints("dilations", ())) - {1}:
+        return "it is dilated"
     if node.op_type == "Pad":
         mode = node.attributes.get_string("mode", "constant")
         value = node.inputs[2] if len(node.inputs) > 2 else None

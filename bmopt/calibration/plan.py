@@ -86,7 +86,7 @@ class _Planner:
             assert bounds is not None
             if clips_alike(quant, self._scheme.activation, *bounds):
                 self._folded.append(clip.name or "")
-            else:
+            elif _name(node.outputs[0]) in self._table.tensors:
                 # The integer kernel ends at the product; the clip runs on its real output.
                 self._encode(node.outputs[0])
         self._encode(output)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 import onnx_ir as ir
 
 from bmopt.errors import CalibrationError
+from bmopt.graph.products import clip_after, clip_bounds
 
 _OBSERVABLE = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, None})
 _REARRANGING = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})
@@ -37,7 +38,9 @@ def tap(
     """Tap ``tensors``, or every activation that could be quantised.
 
     1. An activation is an input of the main graph, or a node output that depends on one and that
-       a node reads or the graph returns; its type is a float type or not known.
+       a node reads or the graph returns; its type is a float type or not known. One that only a
+       Relu reads, or a Clip to an interval around 0, is left out: what is stored is the clipped
+       tensor, whose affine encoding clips by itself.
     2. Where a tensor only rearranges another's values (Reshape, Transpose, ...), the source is
        tapped instead, unless the tensor is in ``exact``.
 
@@ -47,7 +50,11 @@ def tap(
     clone = model.clone()
     activations = {value.name: value for value in _activations(clone.graph) if value.name}
     _require_known([*(tensors or ()), *exact], activations)
-    wanted = [name for name in activations if tensors is None or name in tensors]
+    wanted = [
+        name
+        for name, value in activations.items()
+        if name in exact or (not _is_clipped(value) if tensors is None else name in tensors)
+    ]
     if not wanted:
         raise CalibrationError("the model has no float activation to calibrate; nothing to do")
     sources = {name: _source(activations, name, exact) for name in wanted}
@@ -90,6 +97,13 @@ def _varies(node: ir.Node, varying: Collection[ir.Value]) -> bool:
         for attribute in node.attributes.values()
     )
     return has_graph or any(value in varying for value in node.inputs)
+
+
+def _is_clipped(value: ir.Value) -> bool:
+    producer = value.producer()
+    clip = None if producer is None or producer.outputs[0] is not value else clip_after(producer)
+    bounds = None if clip is None else clip_bounds(clip)
+    return bounds is not None and bounds[0] <= 0.0 <= bounds[1]
 
 
 def _is_used(value: ir.Value) -> bool:

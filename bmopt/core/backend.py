@@ -50,7 +50,7 @@ class Backend(Protocol):
         """Open a model without the engine's own optimisations."""
 
     def open_tapped(self, model: ir.Model, *, threads: int = 1) -> Runner:
-        """Open a model with many extra outputs, for calibration."""
+        """Open a model with many extra outputs; what a run returns is valid until the next."""
 
     def explain(self, path: Path, plan: QuantPlan) -> Sequence[Executed]:
         """Return how the engine runs the nodes that ``plan`` wants in integers."""

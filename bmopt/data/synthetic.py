@@ -14,17 +14,16 @@ from bmopt.data.fit import is_float, numpy_dtype, shape_fits, shape_text
 from bmopt.errors import DataError, UsageError
 
 DEFAULT_SIZE = 32
-# Indices and lengths must not run past small tables; pixels use their whole range.
-_INT_BOUND = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomDataset:
     """Random samples: floats uniform in -1..1, 8-bit integers over their non-negative range.
 
-    Wider integers are 0..9, because they are mostly indices, and booleans are fair coins. Sample
-    ``i`` depends on the seed and ``i`` only. Samples are batched where every input has a dynamic
-    first axis and nothing else refers to it; otherwise each is one inference.
+    Wider integers are below ``int_bound``, because they are mostly indices and must not run past
+    small tables, and booleans are fair coins. Sample ``i`` depends on the seed and ``i`` only.
+    Samples are batched where every input has a dynamic first axis and nothing else refers to it;
+    otherwise each is one inference.
     """
 
     name: str
@@ -33,6 +32,7 @@ class RandomDataset:
     batchable: bool
     size: int
     seed: int
+    int_bound: int = 10
 
     @property
     def has_labels(self) -> bool:
@@ -50,7 +50,7 @@ class RandomDataset:
         specs = [
             [s.name, s.dtype, shape] for s, shape in zip(self.inputs, self.shapes, strict=True)
         ]
-        return digest.of_json(["random", self.seed, self.size, specs])
+        return digest.of_json(["random", self.seed, self.size, self.int_bound, specs])
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield batches in order."""
@@ -67,7 +67,8 @@ class RandomDataset:
     def _sample(self, index: int) -> list[Array]:
         generator = np.random.default_rng([self.seed, index])
         pairs = zip(self.inputs, self.shapes, strict=True)
-        return [_random(generator, numpy_dtype(spec.dtype), shape) for spec, shape in pairs]
+        bound = self.int_bound
+        return [_random(generator, numpy_dtype(spec.dtype), shape, bound) for spec, shape in pairs]
 
 
 def open_random(
@@ -154,12 +155,15 @@ def _batchable(inputs: Sequence[InputSpec]) -> bool:
 
 
 def _random(
-    generator: np.random.Generator, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+    generator: np.random.Generator,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    int_bound: int,
 ) -> Array:
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(dtype)
     if dtype.kind in "iu":
-        bound = _non_negative(dtype) if dtype.itemsize == 1 else _INT_BOUND
+        bound = _non_negative(dtype) if dtype.itemsize == 1 else int_bound
         return generator.integers(0, bound, shape).astype(dtype)
     return generator.uniform(-1.0, 1.0, shape).astype(dtype)
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmopt.errors import IsolatedToolError
-from bmopt.optimizer.onnxsim_child import OnnxsimRun, start_onnxsim
+from bmopt.optimizer.early_onnxsim import early_onnxsim
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from bmopt.core.runner import Feeds, OpenModel
+    from bmopt.optimizer.onnxsim_child import OnnxsimRun
     from bmopt.optimizer.pass_log import PipelineLog
     from bmopt.optimizer.pipeline import Pipeline, PipelineResult
     from bmopt.optimizer.pipeline_text import Step
@@ -86,7 +86,7 @@ def optimize_file(
         PassError: The pipeline's text does not parse.
     """
     early = prepare is None and text.startswith(("onnxsim", DEFAULT))
-    with _early_onnxsim(path, early) as run:
+    with early_onnxsim(path) if early else contextlib.nullcontext() as run:
         from bmopt.graph.defaults import freeze_defaults
         from bmopt.graph.model_io import load_model
         from bmopt.optimizer.pipeline import Pipeline
@@ -120,45 +120,13 @@ def optimize(
     return pipeline.run(model, verify=check, on_pass=on_pass)
 
 
-@contextlib.contextmanager
-def _early_onnxsim(path: Path, wanted: bool) -> Iterator[OnnxsimRun | None]:
-    """Start onnxsim on ``path``; where that fails, the pass tries again and reports it."""
-    if not wanted or not path.is_file():
-        yield None
-        return
-    try:
-        run = start_onnxsim(path)
-    except IsolatedToolError:
-        yield None
-        return
-    with run:
-        yield run
-
-
 def _with_run(pipeline: Pipeline, model: ir.Model, run: OnnxsimRun) -> Pipeline:
     """Hand the started run to the first pass, if it is onnxsim with its default options."""
     from bmopt.graph.model_digest import model_digest
     from bmopt.optimizer.passes.onnxsim import Onnxsim, SourceRun
 
     first: Step = pipeline.steps[0]
-    if first != Onnxsim() or (_has_unnamed_axes(model) and _has_negative_sizes(run.source)):
+    if first != Onnxsim():
         return pipeline
     started = Onnxsim(started=SourceRun(run, model_digest(model)))
     return dataclasses.replace(pipeline, steps=(started, *pipeline.steps[1:]))
-
-
-def _has_unnamed_axes(model: ir.Model) -> bool:
-    shapes = [v.shape for v in (*model.graph.inputs, *model.graph.outputs) if v.shape is not None]
-    return any(not isinstance(d, int) and d.value is None for shape in shapes for d in shape)
-
-
-def _has_negative_sizes(path: Path) -> bool:
-    """Whether the file declares sizes below 0, which onnxsim computes with as if they were real.
-
-    Loading makes them unknown, so they have to be looked for in the file itself.
-    """
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return any(dim.dim_value < 0 for v in values for dim in v.type.tensor_type.shape.dim)

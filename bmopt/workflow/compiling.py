@@ -28,6 +28,7 @@ from bmopt.workflow.samples import Samples
 from bmopt.workflow.source import as_file
 
 _GOLDEN_FEEDS = 2
+_POOR_SQNR_DB = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +130,7 @@ def _measured(
         "target": str(job.target),
         "source": {"file": str(job.path), "size_bytes": size_on_disk(job.path)},
         "artifact": {"path": str(out), "size_bytes": size_on_disk(path)},
+        "inputs": [_input(spec) for spec in input_specs(model)],
         "nodes": {"before": _nodes(job.model), "after": _nodes(model)},
         "versions": versions(),
     }
@@ -153,6 +155,12 @@ def _accuracy(job: Job, path: Path, warnings: list[str]) -> dict[str, Any] | Non
         warnings.append("accuracy was measured on the calibration samples; give --val for more")
     with job.backend.open(job.path) as before, job.backend.open(path) as after:
         report = measure_accuracy(before, after, job.val, job.batch_size, job.recipe.metric)
+    worst = min(report.sqnr_db, key=lambda name: report.sqnr_db[name], default=None)
+    if worst is not None and report.sqnr_db[worst] < _POOR_SQNR_DB:
+        warnings.append(
+            f"output {worst!r} is far from the source model's ({report.sqnr_db[worst]:.1f} dB "
+            "SQNR): check it on real data, or leave layers in float with --keep-float"
+        )
     return {**report.to_dict(), "dataset": job.val.name}
 
 

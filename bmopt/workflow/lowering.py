@@ -16,7 +16,7 @@ from bmopt.errors import UsageError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.opset import raise_opset
 from bmopt.workflow.preparing import Job
-from bmopt.workflow.quantizing import Quantizer, format_rules, parse_rules, require_integers
+from bmopt.workflow.quantizing import Quantizer, format_rules, lacks_integers, parse_rules
 from bmopt.workflow.ranging import calibrated
 from bmopt.workflow.samples import Head
 
@@ -59,7 +59,10 @@ def quantized(job: Job, model: ir.Model) -> Quantized:
     quantizer = Quantizer(
         model, table, scheme, job.backend, job.recipe.keep_float, job.recipe.threads
     )
-    require_integers(quantizer.plan("minmax", FloatRules()))
+    everything = quantizer.plan("minmax", FloatRules())
+    if reason := lacks_integers(model, everything):
+        job.progress.warn(f"no node runs in INT8 ({reason}): the artifact is a float model")
+        return Quantized(model, model, everything, table, FloatRules(), {})
     method = _method(job, quantizer)
     rules, ratios = _rules(job, quantizer, method)
     plan = quantizer.plan(method, rules)

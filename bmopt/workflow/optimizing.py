@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmopt.errors import KernelError, ModelError
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
 from bmopt.workflow.progress import Progress, Quiet
 
@@ -74,6 +75,8 @@ def optimize_model(
     from bmopt.graph.model_io import save_model
     from bmopt.workflow.files import size_on_disk
 
+    if verify and result.log.verification.verdict == "not verified":
+        _require_valid(result.source, source)
     save_model(result.model, out)
     records = result.log.records
     return OptimizeReport(
@@ -83,6 +86,17 @@ def optimize_model(
         nodes_before=records[0].nodes_before if records else 0,
         nodes_after=records[-1].nodes_after if records else 0,
     )
+
+
+def _require_valid(model: ir.Model, path: Path) -> None:
+    """Raise ``ModelError`` if ONNX Runtime calls the model invalid, not just unsupported."""
+    try:
+        with open_checked(model):
+            return
+    except KernelError:
+        return
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def open_checked(model: ir.Model) -> Runner:

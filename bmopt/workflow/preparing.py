@@ -105,6 +105,9 @@ def prepare(
     model = load_model(path)
     fix_shapes(model, parse_shapes(recipe.shapes))
     _require_quantizable(path, model, target)
+    with backend.open(path):
+        # The engine refuses the model itself, not something that was made from it.
+        pass
     calib = calib if calib is not None else recipe.calib or None
     val = val if val is not None else recipe.val or None
     if target.precision == "int8" and calib is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,13 +24,15 @@ from bmopt.core.runner import Feeds, Runner
 from bmopt.core.scheme import FloatRules, Scheme
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.graph.model_io import save_model
-from bmopt.graph.products import multiply_adds, product_of
+from bmopt.graph.products import PRODUCT_OPS, multiply_adds, product_of
+from bmopt.graph.values import is_op
 from bmopt.optimizer.passes.quantize import Quantize
 
 _LONGEST_PREFIX = 4
 _SECONDS_PER_CANDIDATE = 0.5
 _LEAST_INTEGER_SHARE = 0.5
 _CLEAR_GAIN = 0.99
+_PRODUCTS = (*PRODUCT_OPS, "LSTM", "GRU", "RNN")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,15 +160,22 @@ def format_rules(rules: FloatRules) -> str:
     return ",".join(parts) or "all"
 
 
-def require_integers(plan: QuantPlan) -> None:
-    """Raise ``QuantizationError`` if no product runs in integers."""
+def lacks_integers(model: ir.Model, plan: QuantPlan) -> str:
+    """Return why no product runs in integers; empty where one does.
+
+    Raises:
+        QuantizationError: The model, sub-graphs included, has no product at all.
+    """
     if plan.weights:
-        return
-    reasons = json.dumps(dict(list(plan.float_nodes.items())[:3]), ensure_ascii=False)
-    raise QuantizationError(
-        "nothing can run in INT8: the model has no convolution or matrix product by constant "
-        f"float32 weights that calibration and options leave ({reasons}); use an fp32 target"
-    )
+        return ""
+    if not any(is_op(node, *_PRODUCTS) for node in model.graph.all_nodes()):
+        raise QuantizationError(
+            "nothing to run in INT8: the model has no convolution or matrix product; use an "
+            "fp32 target"
+        )
+    products = {n.name or "" for n in model.graph if is_op(n, *_PRODUCTS)}
+    reasons = {plan.float_nodes.get(name, "has no integer kernel") for name in products}
+    return "; ".join(sorted(reasons)) or "all products are in bodies of If, Loop or Scan"
 
 
 def _mean_sqnr(decibels: Mapping[str, float]) -> float:

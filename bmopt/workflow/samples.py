@@ -14,6 +14,7 @@ from bmopt.core.runner import Feeds, OpenModel
 from bmopt.data.feeds import ArraySource
 from bmopt.data.open import open_dataset
 from bmopt.data.preprocess import Preprocess
+from bmopt.data.synthetic import RandomDataset
 from bmopt.errors import DataError
 from bmopt.graph.model_io import input_specs
 from bmopt.optimizer.probe_feeds import seeded_feeds
@@ -48,7 +49,7 @@ def open_samples(
     shapes: Mapping[str, Sequence[int]] = {}
     if isinstance(samples, str) and samples.split(":")[0] == "random":
         shapes = _random_shapes(specs, model, open_model)
-    return open_dataset(
+    dataset = open_dataset(
         samples,
         specs,
         Preprocess.from_options(options.preprocess),
@@ -56,6 +57,7 @@ def open_samples(
         limit=options.limit or None,
         shapes=shapes,
     )
+    return _in_range(dataset, model, open_model) if isinstance(dataset, RandomDataset) else dataset
 
 
 def has_dynamic_batch(specs: Sequence[InputSpec]) -> bool:
@@ -68,6 +70,19 @@ def first_feeds(dataset: Dataset, count: int, batch_size: int = 1) -> tuple[Feed
     """Return up to ``count`` feeds of ``batch_size`` samples."""
     batches = itertools.islice(dataset.batches(batch_size), count)
     return tuple(batch.feeds for batch in batches)
+
+
+def _in_range(dataset: RandomDataset, model: ir.Model, open_model: OpenModel) -> RandomDataset:
+    """Return random samples whose integers the model takes, which may be indices of anything."""
+    with open_model(model) as runner:
+        for bound in (dataset.int_bound, 2, 1):
+            narrowed = dataclasses.replace(dataset, int_bound=bound)
+            try:
+                runner.run(first_feeds(narrowed, 1)[0])
+            except DataError:
+                continue
+            return narrowed
+    return dataset
 
 
 def _random_shapes(

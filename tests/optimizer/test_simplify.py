@@ -11,7 +11,7 @@ import pytest
 
 from bmopt.errors import ModelError, PassError
 from bmopt.graph.origin import origin_of
-from bmopt.optimizer import simplify
+from bmopt.optimizer import early_onnxsim
 from bmopt.optimizer.onnxsim_child import OnnxsimRun
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
 from tests.engine import PlainRunner
@@ -61,7 +61,7 @@ def test_onnxsim_starts_before_the_model_is_loaded(
         started.append(source)
         return OnnxsimRun(source)
 
-    monkeypatch.setattr(simplify, "start_onnxsim", start)
+    monkeypatch.setattr(early_onnxsim, "start_onnxsim", start)
     optimize_file(path)
     assert started == [path]
     optimize_file(path, "drop-dead")
@@ -96,12 +96,25 @@ def test_defaults_are_frozen_unless_they_are_to_be_kept(tmp_path: Path) -> None:
     assert "BatchNormalization" in {node.op_type for node in kept.model.graph}
 
 
-def test_sizes_below_zero_do_not_reach_the_result(tmp_path: Path) -> None:
+def test_sizes_below_zero_do_not_reach_onnxsim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = onnx.parser.parse_model(TEXT)
     for value in (model.graph.input[0], model.graph.output[0]):
         for axis in (0, 2, 3):
             value.type.tensor_type.shape.dim[axis].dim_value = -1
-    result = optimize_file(_write(tmp_path / "model.onnx", model), verify=_verify())
+    started: list[Path] = []
+
+    def start(source: Path) -> OnnxsimRun:
+        started.append(source)
+        return OnnxsimRun(source)
+
+    monkeypatch.setattr(early_onnxsim, "start_onnxsim", start)
+    path = _write(tmp_path / "model.onnx", model)
+    result = optimize_file(path, verify=_verify())
+    assert len(started) == 1
+    assert started[0] != path
+    assert not started[0].exists()
     sizes = [d for node in result.model.graph for d in node.outputs[0].shape or ()]
     assert all(size > 0 for size in sizes if isinstance(size, int))
     assert result.log.rollbacks == ()

@@ -61,10 +61,11 @@ class OnnxRuntimeBackend:
         return open_plain(model)
 
     def open_tapped(self, model: ir.Model, *, threads: int = 1) -> Runner:
-        """Open a model with many extra outputs; fusions that do not cross them are made."""
+        """Open a model with many extra outputs; what a run returns is valid until the next."""
         from bmopt.backends.onnxruntime.session import SessionConfig, open_model
+        from bmopt.backends.onnxruntime.tapped import TappedRunner
 
-        return open_model(model, SessionConfig(threads=threads))
+        return TappedRunner(open_model(model, SessionConfig(threads=threads)))
 
     def explain(self, path: Path, plan: QuantPlan) -> Sequence[Executed]:
         """Return how ONNX Runtime runs the nodes that ``plan`` wants in integers."""

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from bmopt.core.runner import Feeds
-from bmopt.errors import DataError, ModelError
+from bmopt.errors import DataError, KernelError, ModelError
 from bmopt.graph.model_io import save_model
 
 _NATIVE_ERRORS = (
@@ -143,6 +143,8 @@ def _open(source: str | bytes, config: SessionConfig, label: str) -> OrtRunner:
         options.profile_file_prefix = str(config.profile)
     try:
         session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except native.NotImplemented as error:
+        raise KernelError(f"{label}: ONNX Runtime cannot run it ({_line(error)})") from error
     except ENGINE_ERRORS as error:
         raise ModelError(f"{label}: ONNX Runtime refuses it ({_line(error)})") from error
     return OrtRunner(session)
