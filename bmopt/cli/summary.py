@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmopt.cli.output import print_table, say
@@ -28,7 +28,7 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
     _print_verdict(report, reference, kind)
     if "placement" in report:
         _print_placement(report["placement"], verbose=verbose)
-    _print_use(report["artifact"]["path"])
+    _print_use(report["artifact"]["path"], [entry["name"] for entry in report["inputs"]])
 
 
 def brief(report: Report) -> dict[str, Any]:
@@ -128,7 +128,8 @@ def _print_placement(placement: Mapping[str, Any], *, verbose: bool) -> None:
         say(f"and {len(left) - len(shown)} more; --verbose lists them")
 
 
-def _print_use(path: str) -> None:
+def _print_use(path: str, names: Sequence[str]) -> None:
     say()
     say(f"artifact: {path}", style="bold")
-    say(f"run it with: bmopt.load({str(path)!r}).run({{...}})")
+    feeds = ", ".join(f"{name!r}: array" for name in names) or "..."
+    say(f"run it with: bmopt.load({str(path)!r}).run({{{feeds}}})")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmopt.workflow.source import as_file
+
 if TYPE_CHECKING:
     from bmopt.graph.facts import ModelFacts
 
@@ -21,4 +23,5 @@ def inspect_model(source: Path, *, shapes: Sequence[str] = ()) -> ModelFacts:
     from bmopt.graph.model_io import load_model
     from bmopt.workflow.shapes import parse_shapes
 
-    return model_facts(load_model(source), shapes=parse_shapes(shapes))
+    with as_file(source) as path:
+        return model_facts(load_model(path), shapes=parse_shapes(shapes))

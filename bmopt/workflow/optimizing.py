@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bmopt.errors import KernelError, ModelError
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
 from bmopt.workflow.progress import Progress, Quiet
+from bmopt.workflow.source import as_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -52,7 +53,7 @@ def optimize_model(
     want_text: bool = False,
     progress: Progress | None = None,
 ) -> OptimizeReport:
-    """Write ``source``, rewritten by ``pipeline``, to ``out``.
+    """Write ``source`` (``.onnx`` or ``.pt2``), rewritten by ``pipeline``, to ``out``.
 
     ``on_pass`` is called after every pass with its name and, with ``want_text``, the model's
     text.
@@ -64,28 +65,29 @@ def optimize_model(
         OutputError: ``out`` cannot be written.
     """
     progress = progress or Quiet()
-    progress.step("optimise")
-    result = optimize_file(
-        source,
-        pipeline,
-        verify=VerifyOptions(open_checked) if verify else None,
-        prepare=_fixer(shapes) if shapes else None,
-        on_pass=None if on_pass is None else _teller(on_pass, want_text),
-    )
-    from bmopt.graph.model_io import save_model
-    from bmopt.workflow.files import size_on_disk
+    with as_file(source) as path:
+        progress.step("optimise")
+        result = optimize_file(
+            path,
+            pipeline,
+            verify=VerifyOptions(open_checked) if verify else None,
+            prepare=_fixer(shapes) if shapes else None,
+            on_pass=None if on_pass is None else _teller(on_pass, want_text),
+        )
+        from bmopt.graph.model_io import save_model
+        from bmopt.workflow.files import size_on_disk
 
-    if verify and result.log.verification.verdict == "not verified":
-        _require_valid(result.source, source)
-    save_model(result.model, out)
-    records = result.log.records
-    return OptimizeReport(
-        log=result.log,
-        size_before=size_on_disk(source),
-        size_after=size_on_disk(out),
-        nodes_before=records[0].nodes_before if records else 0,
-        nodes_after=records[-1].nodes_after if records else 0,
-    )
+        if verify and result.log.verification.verdict == "not verified":
+            _require_valid(result.source, path)
+        save_model(result.model, out)
+        records = result.log.records
+        return OptimizeReport(
+            log=result.log,
+            size_before=size_on_disk(path),
+            size_after=size_on_disk(out),
+            nodes_before=records[0].nodes_before if records else 0,
+            nodes_after=records[-1].nodes_after if records else 0,
+        )
 
 
 def _require_valid(model: ir.Model, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmopt.workflow.progress import Progress, Quiet
+from bmopt.workflow.source import as_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -48,7 +49,8 @@ def calibrate_model(
 
     progress = progress or Quiet()
     backend = backend_for(Target("ort", "fp32"))
-    model = load_model(source)
+    with as_file(source) as path:
+        model = load_model(path)
     fix_shapes(model, parse_shapes(shapes))
     options = SampleOptions(tuple(preprocess), limit, seed)
     dataset = open_samples(data, model, backend.open_checked, options)

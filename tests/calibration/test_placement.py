@@ -16,7 +16,7 @@ from tests.quantizing import CONV_NET, entry, named, scheme, table_of
 
 W = weights("w", (8, 8, 3, 3))
 CONV = "c = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w)"
-X = "float[N,8,6,6] x"
+X, Y = "float[N,8,6,6] x", "float[N,8,6,6] y"
 
 
 def graph(
@@ -166,10 +166,8 @@ def test_products_of_another_form(body: str, inits: str, reason: str) -> None:
     ],
 )
 def test_matrix_products_of_another_form(body: str, shape: tuple[int, ...], reason: str) -> None:
-    inits = ", ".join(
-        [weights("w", shape), weights("b", (4,)), weights("rows", (4, 4))]
-        + [weights("column", (4, 1))]
-    )
+    shapes = {"w": shape, "b": (4,), "rows": (4, 4), "column": (4, 1)}
+    inits = ", ".join(weights(name, size) for name, size in shapes.items())
     model = graph(f"y = {body}", inits, "float[4,4] x", "float y")
     found = placed(model)
     assert found.reasons == {"y": reason}

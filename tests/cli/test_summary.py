@@ -23,6 +23,7 @@ REPORT: dict[str, Any] = {
     "target": "ort-int8:x86-vnni",
     "source": {"file": "m.onnx", "size_bytes": 4000},
     "artifact": {"path": "m.ort-int8", "size_bytes": 1000},
+    "inputs": [{"name": "x", "dtype": "float32", "shape": [1, 4]}],
     "nodes": {"before": 30, "after": 40},
     "accuracy": {
         "metric": "top1",

@@ -233,7 +233,7 @@ def test_doctor_names_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_cache_is_shown_and_cleared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stored = tmp_path / "cache" / "step" / "entry"
+    stored = tmp_path / "cache" / "step" / "ab" / ("ab" * 32)
     stored.parent.mkdir(parents=True)
     stored.write_bytes(b"x" * 1500)
     assert main(["cache"]) == 0

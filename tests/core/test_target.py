@@ -35,7 +35,7 @@ def test_an_unknown_target_lists_the_valid_ones(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["ort-int8:", "ort-int8:cuda", "ort-int8:x86-vnni:x"])
 def test_an_unknown_device_lists_the_valid_ones(text: str) -> None:
-    with pytest.raises(TargetError, match="ort has x86-vnni, .*arm64-dotprod"):
+    with pytest.raises(TargetError, match=r"ort has x86-vnni, .*arm64-dotprod"):
         Target.parse(text)
 
 

@@ -180,6 +180,11 @@ def test_a_tensor_that_float_nodes_read_too_stays_exact_for_them() -> None:
 
 C = weights("w", (8, 8, 3, 3))
 CONV = "c = Conv<pads=[1,1,1,1]>(x, w)"
+BRANCHES = """
+  d = Conv<strides=[2,2], pads=[1,1,1,1]>(c, w)
+  p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(c)
+  y = Add(d, p)
+"""
 
 
 def conv_graph(body: str, shape: str, inits: str = C) -> ir.Model:
@@ -247,11 +252,7 @@ def test_a_pad_fills_with_the_zero_point(device: str) -> None:
         ("y = LeakyRelu<alpha=0.1>(c)", "N,8,6,6"),
         ("y = Sigmoid(c)", "N,8,6,6"),
         ("s = Sigmoid(c) y = Mul(c, s)", "N,8,6,6"),
-        (
-            "d = Conv<strides=[2,2], pads=[1,1,1,1]>(c, w) p = MaxPool<kernel_shape=[2,2], "
-            "strides=[2,2]>(c) y = Add(d, p)",
-            "N,8,3,3",
-        ),
+        (BRANCHES, "N,8,3,3"),
     ],
 )
 def test_followers(body: str, shape: str) -> None:
@@ -294,9 +295,8 @@ def test_products(
     inits = [weights("w", w)] + ([] if b is None else [weights("b", b)])
     inputs = "x, w" if b is None else "x, w, b"
     name, more = ("h", "y = Sigmoid(h)") if followed else ("y", "")
-    model = named(
-        f"g (float[{x}] x) => (float[{y}] y) <{', '.join(inits)}> {{ {name} = {op}({inputs}) {more} }}"
-    )
+    head = f"g (float[{x}] x) => (float[{y}] y) <{', '.join(inits)}>"
+    model = named(f"{head} {{ {name} = {op}({inputs}) {more} }}")
     copy = require_close(model, ["h", "y"] if followed else ["y"])
     assert "w" not in copy.graph.initializers
 
@@ -329,7 +329,7 @@ def test_a_subgraph_reads_the_quantised_tensor() -> None:
     table = table_of(model, {"x": entry(-4, 4), "c": entry(-12, 12)})
     copy = model.clone()
     Quantize(make_plan(model, table, scheme()))(copy)
-    feeds = {**samples_for(named(f"g (float[N,8,6,6] x) => (float y) {{ y = Relu(x) }}"), 4)}
+    feeds = samples_for(named("g (float[N,8,6,6] x) => (float y) { y = Relu(x) }"), 4)
     for flag in (True, False):
         feeds["q"] = np.array(flag)
         assert sqnr_db(run_plain(model, feeds)[0], run_plain(copy, feeds)[0]) > 25
@@ -386,7 +386,8 @@ def test_the_graph_means_the_integer_arithmetic() -> None:
 def saturating_pair_sums(activations: Array, weight: Array) -> Array:
     """Emulate vpmaddubsw: sums of two products of uint8 by int8, saturated to int16."""
     products = activations.astype(np.int32) * weight.astype(np.int32)
-    return np.clip(products[..., 0::2] + products[..., 1::2], -32768, 32767)
+    sums = products[..., 0::2] + products[..., 1::2]
+    return np.asarray(np.clip(sums, -32768, 32767))
 
 
 @pytest.mark.parametrize(
