@@ -12,7 +12,6 @@ from bmopt.core.host import host_facts
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import METHODS, Method, RangeTable
 from bmopt.core.scheme import FloatRules
-from bmopt.errors import UsageError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.opset import raise_opset
 from bmopt.workflow.preparing import Job
@@ -51,7 +50,6 @@ def quantized(job: Job, model: ir.Model) -> Quantized:
     Raises:
         QuantizationError: Nothing in it can run in integers.
         CalibrationError: A tensor became NaN.
-        UsageError: The recipe's method or placement does not exist.
     """
     scheme = job.backend.scheme(job.target)
     model = raise_opset(model, scheme.min_opset)
@@ -103,18 +101,26 @@ def _method(job: Job, quantizer: Quantizer) -> Method:
     for method in METHODS:
         if method == wanted:
             return method
-    if wanted != "auto":
-        raise UsageError(f"unknown method {wanted!r}; valid are auto, {', '.join(METHODS)}")
     assert job.calib is not None
     calib = Head(job.calib, _METHOD_SAMPLES)
+    rules = _trial_rules(job, quantizer)
     job.progress.step("choose ranges")
     chosen = job.cache.text(
-        lambda: quantizer.choose_method(quantizer.scheme.rules, calib, job.batch_size),
+        lambda: quantizer.choose_method(rules, calib, job.batch_size),
         "method",
         **_key(quantizer),
+        rules=format_rules(rules),
         samples=job.calib.fingerprint,
     )
     return next(method for method in METHODS if method == chosen)
+
+
+def _trial_rules(job: Job, quantizer: Quantizer) -> FloatRules:
+    """Return a placement to try methods with: one that has something in integers."""
+    if job.recipe.placement not in ("auto", "rules"):
+        return parse_rules(job.recipe.placement)
+    rules = quantizer.scheme.rules
+    return rules if quantizer.plan("minmax", rules).weights else FloatRules()
 
 
 def _rules(job: Job, quantizer: Quantizer, method: Method) -> tuple[FloatRules, dict[str, float]]:

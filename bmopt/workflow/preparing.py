@@ -23,6 +23,7 @@ from bmopt.optimizer.probe_feeds import seeded_feeds
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
 from bmopt.workflow.cache import Cache
 from bmopt.workflow.progress import Progress
+from bmopt.workflow.quantizing import parse_rules
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.samples import (
     SampleOptions,
@@ -96,6 +97,8 @@ def prepare(
         BmoptError: As targets, models and samples raise it.
     """
     target = Target.parse(recipe.target)
+    if recipe.placement not in ("auto", "rules"):
+        parse_rules(recipe.placement)
     backend = backend_for(target)
     able = backend.probe(target)
     if not able.compile:

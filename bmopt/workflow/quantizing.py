@@ -123,7 +123,7 @@ class Quantizer:
     def _integer_work(self, plan: QuantPlan) -> int:
         members = set(plan.weights)
         products = (product_of(n) for n in self.model.graph if (n.name or "") in members)
-        return sum(multiply_adds(p) or 1 for p in products if p is not None)
+        return sum(multiply_adds(p) or math.prod(p.shape) for p in products if p is not None)
 
 
 def candidates(rules: FloatRules) -> list[FloatRules]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bmopt.core.ranges import METHODS
 from bmopt.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -62,6 +63,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
+        for field in dataclasses.fields(self):
+            if not _fits(getattr(self, field.name), field.default):
+                raise UsageError(
+                    f"option {field.name!r} has the wrong type; the default is {field.default!r}"
+                )
+        if self.method not in ("auto", *METHODS):
+            raise UsageError(
+                f"unknown method {self.method!r}; valid are auto, {', '.join(METHODS)}"
+            )
         if self.metric not in METRICS:
             raise UsageError(f"unknown metric {self.metric!r}; valid are {', '.join(METRICS)}")
         for name in ("batch_size", "threads"):
@@ -108,14 +118,16 @@ def _typed(key: str, value: Any, path: Path) -> Any:  # noqa: ANN401 - any TOML 
     if key not in defaults:
         raise UsageError(f"{path}: unknown option {key!r}; valid are {', '.join(defaults)}")
     default = defaults[key]
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, default):
+        raise UsageError(f"{path}: option {key!r} has the wrong type; the default is {default!r}")
+    return float(value) if isinstance(default, float) else value
+
+
+def _fits(value: object, default: object) -> bool:
     if isinstance(default, tuple):
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    elif isinstance(default, float) and type(value) in (int, float):
-        return float(value)
-    elif type(value) is type(default):
-        return value
-    raise UsageError(f"{path}: option {key!r} has the wrong type; the default is {default!r}")
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    return type(value) is type(default) or (isinstance(default, float) and type(value) is int)
 
 
 def _toml(value: object) -> str:

@@ -33,15 +33,13 @@ QUICK = Recipe(
 def compile_demo(
     out: Path, *, progress: Progress | None = None, source: Any = DEMO.model, **options: Any
 ) -> CompileResult:
-    return compile_model(
-        source, dataclasses.replace(QUICK, **options), out, progress=progress
-    )
+    return compile_model(source, dataclasses.replace(QUICK, **options), out, progress=progress)
 
 
 def images(count: int) -> Array:
     """Return demo images as the model takes them: float32 [count, 1, 16, 16]."""
     stored = np.load(DEMO.val)["images"][:count]
-    return ((stored[:, None] / 255 - 0.3) / 0.35).astype(np.float32)
+    return np.asarray((stored[:, None] / 255 - 0.3) / 0.35, np.float32)
 
 
 def content(folder: Path) -> dict[str, bytes]:

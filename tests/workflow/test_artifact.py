@@ -139,9 +139,7 @@ def test_a_manifest_says_what_it_was_made_from(demo: CompileResult) -> None:
     assert manifest["source"]["file"] == "digits.onnx"
     assert manifest["pipeline"] == "fold-batch-norm"
     assert manifest["calibration"]["samples"] == 48
-    assert manifest["inputs"] == [
-        {"name": "image", "dtype": "float32", "shape": ["N", 1, 16, 16]}
-    ]
+    assert manifest["inputs"] == [{"name": "image", "dtype": "float32", "shape": ["N", 1, 16, 16]}]
     assert manifest["outputs"] == ["logits"]
     assert set(manifest["files"]) == {
         *("model.onnx", "ranges.json", "plan.json", "recipe.toml"),

@@ -109,7 +109,7 @@ def test_a_model_with_nothing_to_quantise(tmp_path: Path) -> None:
     body = "g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }"
     source = write_text_model(tmp_path / "relu.onnx", body)
     message = "nothing to run in INT8"
-    options = {"source": source, "calib": "random:4", "val": ""}
+    options: dict[str, Any] = {"source": source, "calib": "random:4", "val": ""}
     require_refused(tmp_path, QuantizationError, message, **options)
 
 
@@ -117,7 +117,7 @@ def test_a_something_that_is_no_model(tmp_path: Path) -> None:
     require_refused(tmp_path, UsageError, "a dict is no model", source={})
 
 
-def change(**arrays: Array) -> Make:
+def change(**arrays: Any) -> Make:
     def make(path: Path) -> str:
         np.savez(path, **arrays)
         return str(path)
@@ -135,7 +135,7 @@ def with_value(value: float) -> Array:
     ("make", "message"),
     [
         (lambda path: str(path), "no such file"),
-        (change(picture=images(8)), "image"),
+        (change(picture=images(8), other=images(8)), "image"),
         (change(image=images(8).astype(np.complex64)), "complex64"),
         (change(image=images(8)[:, :, :, :15]), "15"),
         (change(image=images(8)[0, 0]), "shape|axes|rank"),
@@ -147,8 +147,8 @@ def with_value(value: float) -> Array:
 @pytest.mark.parametrize("use", ["calib", "val"])
 def test_bad_samples(tmp_path: Path, make: Make, message: str, use: str) -> None:
     data = make(tmp_path / "samples.npz")
-    limits = {"calib_limit": 0, "val_limit": 0}
-    require_refused(tmp_path, DataError, message, **{use: data}, **limits)
+    options: dict[str, Any] = {use: data, "calib_limit": 0, "val_limit": 0}
+    require_refused(tmp_path, DataError, message, **options)
 
 
 def test_damaged_samples(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_infinities_are_legitimate(tmp_path: Path) -> None:
     mask = np.where(rng.random((16, 4)) < 0.3, -np.inf, 0).astype(np.float32)
     mask[:, 0] = 0
     np.savez(tmp_path / "calib.npz", x=x, mask=mask)
-    options = {"calib": str(tmp_path / "calib.npz"), "val": "", "placement": "all"}
+    options: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "val": "", "placement": "all"}
     report = compile_demo(tmp_path / "out", source=source, **options).report
     assert report["placement"]["integer"] == 2
     assert report["accuracy"]["sqnr_db"]["y"] > 25

@@ -18,7 +18,7 @@ from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import RangeTable
 from bmopt.errors import OutputError
 from bmopt.optimizer.simplify import optimize_file
-from bmopt.workflow import compiling, lowering, preparing, quantizing
+from bmopt.workflow import artifact, compiling, lowering, measuring, preparing, quantizing
 from bmopt.workflow.artifact import load_artifact, read_manifest
 from bmopt.workflow.compiling import CompileResult, compile_model
 from bmopt.workflow.progress import Quiet
@@ -168,8 +168,8 @@ def test_a_float_target(tmp_path: Path, samples: bool) -> None:
     report = compile_demo(tmp_path / "out", target="ort-fp32", calib="", val=val).report
     assert "placement" not in report
     assert (report["accuracy"] is not None) is samples
-    with load_artifact(tmp_path / "out") as artifact:
-        assert artifact.run({"image": images(2)})["logits"].shape == (2, 10)
+    with load_artifact(tmp_path / "out") as opened:
+        assert opened.run({"image": images(2)})["logits"].shape == (2, 10)
     assert "golden/output_1.npz" in content(tmp_path / "out")
     assert report["nodes"]["after"] < report["nodes"]["before"]
 
@@ -193,7 +193,7 @@ def test_latency_is_measured(tmp_path: Path) -> None:
 def test_a_slower_artifact_is_said_to_be_slower(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = compiling.measure_latency
+    measure = measuring.measure_latency
 
     def swapped(before: Any, after: Any, *rest: Any, **options: Any) -> Any:
         found = measure(before, after, *rest, **options)
@@ -246,8 +246,8 @@ def test_random_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [onnx.load, ir.load])
 def test_a_model_in_memory(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     compile_demo(tmp_path / "out", source=read(DEMO.model))
-    with load_artifact(tmp_path / "out") as artifact:
-        assert artifact.run({"image": images(1)})["logits"].shape == (1, 10)
+    with load_artifact(tmp_path / "out") as opened:
+        assert opened.run({"image": images(1)})["logits"].shape == (1, 10)
 
 
 def test_arrays_in_memory(tmp_path: Path) -> None:
@@ -265,9 +265,7 @@ def test_a_pipeline_may_be_empty(tmp_path: Path) -> None:
     assert report["accuracy"]["sqnr_db"]["logits"] > 15
 
 
-def test_a_rollback_is_told_on_every_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollback_is_told_on_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bmopt.optimizer.pass_log import Rollback
 
     def rolled_back(*arguments: Any, **options: Any) -> Any:
@@ -340,9 +338,9 @@ def test_ctrl_c_while_measuring_leaves_the_artifact(
     monkeypatch.setattr(compiling, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         compile_demo(tmp_path / "out", target="ort-int8", duration_s=0.1)
-    with load_artifact(tmp_path / "out") as artifact:
-        assert artifact.report is None
-        assert artifact.run({"image": images(1)})["logits"].shape == (1, 10)
+    with load_artifact(tmp_path / "out") as opened:
+        assert opened.report is None
+        assert opened.run({"image": images(1)})["logits"].shape == (1, 10)
 
 
 @pytest.mark.parametrize(
@@ -351,8 +349,8 @@ def test_ctrl_c_while_measuring_leaves_the_artifact(
         (preparing, "optimize_file"),
         (lowering, "calibrated"),
         (compiling, "save_model"),
-        (compiling.artifact, "write_golden"),
-        (compiling.artifact, "write_manifest"),
+        (artifact, "write_golden"),
+        (artifact, "write_manifest"),
     ],
 )
 def test_ctrl_c_before_leaves_nothing(
@@ -376,7 +374,7 @@ def test_a_full_disk_leaves_the_earlier_artifact(
     def full(*_: Any, **__: Any) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compiling.artifact, "write_golden", full)
+    monkeypatch.setattr(artifact, "write_golden", full)
     with pytest.raises(OutputError, match="No space left on device"):
         compile_demo(out, placement="all")
     assert content(out) == before
