@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anything()
     try:
         code = _run(argv)
-        sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
         return _BROKEN_PIPE
@@ -57,6 +56,7 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except BmoptError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -67,6 +67,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
+        if error.filename is None:
+            _forget_stdout()  # what it still holds would fail again when Python ends
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror}; make room and try again", OutputError.exit_code)
     return code

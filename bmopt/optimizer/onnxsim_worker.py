@@ -46,7 +46,7 @@ def main(source: str, output: str, max_folded_bytes: int) -> None:
 
 def _simplify_natively(source: str, output: str, max_folded_bytes: int) -> None:
     native = _load_native()
-    native.simplify_path(
+    options: tuple[Any, ...] = (
         _executor(native),
         source,
         output,
@@ -63,6 +63,11 @@ def _simplify_natively(source: str, output: str, max_folded_bytes: int) -> None:
         None,  # keep all outputs
         None,  # no more optimisers
     )
+    try:
+        native.simplify_path(*options)
+    except TypeError:
+        # onnxsim 0.7, the last for Python 3.10, does not know the last four.
+        native.simplify_path(*options[:-4])
 
 
 def _simplify_by_package(source: str, output: str, max_folded_bytes: int) -> None:

@@ -57,10 +57,12 @@ def test_mse_is_as_small_as_its_twin_finds(values: Floats) -> None:
         ]
         return float(reference_ranges.mse_affine_errors(profile, cuts[0], cuts[1])[0, 0])
 
-    width = profile.width
-    found_error = error(max(0.0, -found[0]) / width, max(0.0, found[1]) / width)
-    assert found_error == pytest.approx(error(*expected), rel=1e-9, abs=1e-12)
     bound = reference_ranges.mse_bound(profile)
+    width = profile.width
+    # A cut below the smallest value is handed out as no cut; the twin's choice says so as well.
+    if found[:2] != pytest.approx(profile.choice(expected, bound)[:2], rel=1e-12):
+        found_error = error(max(0.0, -found[0]) / width, max(0.0, found[1]) / width)
+        assert found_error == pytest.approx(error(*expected), rel=1e-9, abs=1e-12)
     cuts = np.array([cut_of(profile.magnitude, b, 1.0) for b in (found[2] / width, bound)])
     errors = reference_ranges.mse_symmetric_errors(profile.magnitude, cuts)
     assert errors[0] == pytest.approx(errors[1], rel=1e-9, abs=1e-12)
