@@ -61,14 +61,15 @@ def compile(
     )
 
 
-def load(path: str | os.PathLike[str], *, threads: int = 0) -> Artifact:
+def load(path: str | os.PathLike[str], *, threads: int = 0, any_host: bool = False) -> Artifact:
     """Open an artifact folder: ``bmopt.load(path).run({"input": array})``.
 
     Raises:
         ArtifactError: The folder is no artifact, of another version, or damaged.
+        HostError: It was made for another class of processor, and ``any_host`` is not set.
     """
     from pathlib import Path
 
     from bmopt.workflow.artifact import load_artifact
 
-    return load_artifact(Path(path), threads=threads)
+    return load_artifact(Path(path), threads=threads, any_host=any_host)

@@ -38,7 +38,7 @@ def compile_and_open(
         val=None if isinstance(val, str | Path) else val,
         example_inputs=None if example_inputs is None else tuple(example_inputs),
     )
-    return load_artifact(folder)
+    return load_artifact(folder, any_host=True)
 
 
 def default_out(model: object, target: str) -> Path:

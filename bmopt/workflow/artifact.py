@@ -18,7 +18,7 @@ from bmopt.core import digest
 from bmopt.core.files import MANIFEST, MANIFEST_KEY, write_text
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import Target
-from bmopt.errors import ArtifactError, TargetError
+from bmopt.errors import ArtifactError, HostError, TargetError
 
 FORMAT_VERSION = 1
 MODEL = "model.onnx"
@@ -78,11 +78,15 @@ class Artifact:
         self.runner.__exit__(kind, error, trace)
 
 
-def load_artifact(path: Path, *, threads: int = 0) -> Artifact:
+def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Artifact:
     """Open an artifact folder after checking that its files are as they were written.
+
+    With ``any_host``, an artifact for another class of processor is opened too; what it answers
+    may then be wrong (8-bit weights saturate without VNNI) and is slow.
 
     Raises:
         ArtifactError: The folder is no artifact, of another version, or damaged.
+        HostError: It was made for a processor that this host is not.
     """
     manifest = read_manifest(path)
     files = manifest["files"]
@@ -98,7 +102,11 @@ def load_artifact(path: Path, *, threads: int = 0) -> Artifact:
         target = Target.parse(manifest["target"])
     except TargetError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    return Artifact(path, manifest, backend_for(target).open(path / MODEL, threads=threads))
+    backend = backend_for(target)
+    able = backend.probe(target)
+    if not able.run and not any_host:
+        raise HostError(f"{path}: {able.reason}; compile it for this host, or pass any_host=True")
+    return Artifact(path, manifest, backend.open(path / MODEL, threads=threads))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

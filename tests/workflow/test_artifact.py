@@ -12,10 +12,12 @@ import onnxruntime as ort
 import pytest
 
 import bmopt
+from bmopt.backends.onnxruntime import backend
 from bmopt.core.runner import Array, Feeds
-from bmopt.errors import ArtifactError, DataError
+from bmopt.errors import ArtifactError, DataError, HostError
 from bmopt.workflow.artifact import load_artifact, read_manifest, write_golden, write_report
 from bmopt.workflow.compiling import CompileResult
+from tests.backends.fake_hosts import host
 from tests.workflow.demo_runs import images
 
 
@@ -25,7 +27,7 @@ def copy(demo: CompileResult, tmp_path: Path) -> Path:
 
 
 def test_an_artifact_runs(demo: CompileResult) -> None:
-    with bmopt.load(demo.artifact) as artifact:
+    with bmopt.load(demo.artifact, any_host=True) as artifact:
         answer = artifact.run({"image": images(3)})
         assert answer["logits"].shape == (3, 10)
         assert artifact.manifest["target"] == "ort-int8:x86-vnni"
@@ -42,7 +44,7 @@ def test_an_artifact_is_plain_onnx(demo: CompileResult) -> None:
     assert domains <= {"", "ai.onnx"}
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (answer,) = session.run(None, {"image": images(3)})
-    with bmopt.load(demo.artifact) as artifact:
+    with bmopt.load(demo.artifact, any_host=True) as artifact:
         np.testing.assert_array_equal(artifact.run({"image": images(3)})["logits"], answer)
 
 
@@ -50,7 +52,7 @@ def test_golden_outputs_are_reproduced(demo: CompileResult) -> None:
     folder = demo.artifact / "golden"
     inputs = sorted(folder.glob("input_*.npz"))
     assert len(inputs) == 2
-    with bmopt.load(demo.artifact, threads=1) as artifact:
+    with bmopt.load(demo.artifact, threads=1, any_host=True) as artifact:
         for path in inputs:
             answer = artifact.run(dict(np.load(path)))
             expected = np.load(path.with_name(path.name.replace("input", "output")))
@@ -78,9 +80,19 @@ def test_a_missing_file_is_noticed(copy: Path, name: str) -> None:
         load_artifact(copy)
 
 
+def test_another_processor_is_refused(
+    demo: CompileResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_host", lambda: host("x86_64", "avx2"))
+    with pytest.raises(HostError, match="made for x86-vnni, this host is x86-avx2"):
+        load_artifact(demo.artifact)
+    with load_artifact(demo.artifact, any_host=True) as artifact:
+        assert artifact.manifest["target"] == "ort-int8:x86-vnni"
+
+
 def test_the_report_may_change(copy: Path) -> None:
     write_report(copy, {"bmopt_report": 1})
-    with load_artifact(copy) as artifact:
+    with load_artifact(copy, any_host=True) as artifact:
         assert artifact.report == {"bmopt_report": 1}
         (copy / "report.json").unlink()
         assert artifact.report is None

@@ -168,7 +168,7 @@ def test_a_float_target(tmp_path: Path, samples: bool) -> None:
     report = compile_demo(tmp_path / "out", target="ort-fp32", calib="", val=val).report
     assert "placement" not in report
     assert (report["accuracy"] is not None) is samples
-    with load_artifact(tmp_path / "out") as opened:
+    with load_artifact(tmp_path / "out", any_host=True) as opened:
         assert opened.run({"image": images(2)})["logits"].shape == (2, 10)
     assert "golden/output_1.npz" in content(tmp_path / "out")
     assert report["nodes"]["after"] < report["nodes"]["before"]
@@ -246,7 +246,7 @@ def test_random_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [onnx.load, ir.load])
 def test_a_model_in_memory(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     compile_demo(tmp_path / "out", source=read(DEMO.model))
-    with load_artifact(tmp_path / "out") as opened:
+    with load_artifact(tmp_path / "out", any_host=True) as opened:
         assert opened.run({"image": images(1)})["logits"].shape == (1, 10)
 
 
@@ -338,7 +338,7 @@ def test_ctrl_c_while_measuring_leaves_the_artifact(
     monkeypatch.setattr(compiling, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         compile_demo(tmp_path / "out", target="ort-int8", duration_s=0.1)
-    with load_artifact(tmp_path / "out") as opened:
+    with load_artifact(tmp_path / "out", any_host=True) as opened:
         assert opened.report is None
         assert opened.run({"image": images(1)})["logits"].shape == (1, 10)
 
