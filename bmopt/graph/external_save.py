@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.graph.nesting import graphs_in
+
 INLINE_BYTES = 1024
 """Weights up to this size stay in the graph's file."""
 
@@ -51,7 +53,7 @@ def weights_in(model: ir.Model, data: Path, location: str) -> Iterator[None]:
 def _big(model: ir.Model, above: int) -> list[tuple[ir.Value, ir.TensorProtocol]]:
     return [
         (value, value.const_value)
-        for graph in (model.graph, *model.graph.subgraphs())
+        for graph in graphs_in(model.graph)
         for value in graph.initializers.values()
         if value.const_value is not None
         and value.const_value.dtype != ir.DataType.STRING

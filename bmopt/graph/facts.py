@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from bmopt.graph.concrete_values import DEFAULT_SIZE, KnownValue, axis_sizes, concrete_values
 from bmopt.graph.macs import Shape, macs_of
+from bmopt.graph.nesting import graphs_in, nodes_in, subgraphs_of
 from bmopt.graph.quantized import is_quantized
-from bmopt.graph.values import constant_tensor, subgraphs_of
+from bmopt.graph.values import constant_tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _total(parts: Sequence[int | None]) -> int | None:
 def _constants(model: ir.Model) -> list[ir.TensorProtocol]:
     """Return every tensor that is an initialiser or a Constant node's value, once."""
     found: dict[int, ir.TensorProtocol] = {}
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in graphs_in(model.graph):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 found[id(value.const_value)] = value.const_value
@@ -195,7 +196,7 @@ def _iterations(node: ir.Node) -> int | None:
 
 
 def _unknown_macs(model: ir.Model, macs: Mapping[str, int | None]) -> Iterator[str]:
-    for node in model.graph.all_nodes():
+    for node in nodes_in(model.graph):
         if macs[str(node.name)] is None or (subgraphs_of(node) and _iterations(node) is None):
             yield str(node.name)
 

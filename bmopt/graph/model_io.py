@@ -20,6 +20,7 @@ from bmopt.errors import ModelError, UsageError
 from bmopt.graph.defaults import freeze_defaults
 from bmopt.graph.external_save import total_bytes, weights_in
 from bmopt.graph.names import make_names_unique, stamp
+from bmopt.graph.nesting import graphs_in
 from bmopt.graph.proto_checks import structure_problems, unknown_ops
 from bmopt.graph.runnable import require_sound
 from bmopt.graph.weights import densify, map_external, require_no_nan, require_readable
@@ -192,7 +193,7 @@ def _normalise(model: ir.Model) -> None:
         model.ir_version = 4
     make_names_unique(model)
     stamp(model)
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in graphs_in(model.graph):
         for value in (*graph.inputs, *graph.outputs, *(o for n in graph for o in n.outputs)):
             if value.shape is not None and any(_is_negative(axis) for axis in value.shape):
                 axes = [None if _is_negative(axis) else axis for axis in value.shape]

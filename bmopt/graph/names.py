@@ -6,6 +6,7 @@ import json
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import graphs_in, nodes_in
 from bmopt.graph.origin import KEY, stamp_origins
 
 
@@ -15,9 +16,9 @@ def make_names_unique(model: ir.Model) -> None:
     An omitted optional output stays without a name.
     """
     _name_values(model.graph)
-    taken = {node.name for node in model.graph.all_nodes() if node.name}
+    taken = {node.name for node in nodes_in(model.graph) if node.name}
     seen: set[str] = set()
-    for node in model.graph.all_nodes():
+    for node in nodes_in(model.graph):
         if not node.name or node.name in seen:
             node.name = _fresh(node.name or node.op_type, taken)
         seen.add(node.name)
@@ -25,7 +26,7 @@ def make_names_unique(model: ir.Model) -> None:
 
 def stamp(model: ir.Model) -> None:
     """Record every node's origin; keep those of an earlier run where they can be read."""
-    for node in model.graph.all_nodes():
+    for node in nodes_in(model.graph):
         text = node.metadata_props.get(KEY)
         if text is not None and not _is_name_list(text):
             del node.metadata_props[KEY]
@@ -34,7 +35,7 @@ def stamp(model: ir.Model) -> None:
 
 def _name_values(graph: ir.Graph) -> None:
     public = {value.name for value in (*graph.inputs, *graph.outputs)}
-    values = [value for part in (graph, *graph.subgraphs()) for value in _values(part)]
+    values = [value for part in graphs_in(graph) for value in _values(part)]
     taken = {value.name for value in values if value.name}
     owner: dict[str, ir.Value] = {}
     for value in values:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import nodes_in
+
 KEY = "bmopt.origin"
 
 
@@ -31,7 +33,7 @@ def merge_origin(node: ir.Node, sources: Iterable[ir.Node]) -> None:
 
 def stamp_origins(model: ir.Model) -> None:
     """Give every node without an origin itself as its origin; names must be unique already."""
-    for node in model.graph.all_nodes():
+    for node in nodes_in(model.graph):
         if KEY not in node.metadata_props and node.name:
             set_origin(node, [node.name])
 
@@ -44,18 +46,18 @@ def map_origins(source: ir.Graph, target: ir.Graph) -> None:
     does not know take the origins of their consumers.
     """
     producers = _producers(source)
-    stop = {out.name for node in target.all_nodes() for out in node.outputs}
-    for node in target.all_nodes():
+    stop = {out.name for node in nodes_in(target) for out in node.outputs}
+    for node in nodes_in(target):
         if KEY not in node.metadata_props:
             names = [out.name for out in node.outputs if out.name in producers]
             set_origin(node, _cone(producers, names, stop))
-    for node in reversed(list(target.all_nodes())):
+    for node in reversed(list(nodes_in(target))):
         if not origin_of(node):
             merge_origin(node, node.successors())
 
 
 def _producers(graph: ir.Graph) -> dict[str, ir.Node]:
-    return {out.name: node for node in graph.all_nodes() for out in node.outputs if out.name}
+    return {out.name: node for node in nodes_in(graph) for out in node.outputs if out.name}
 
 
 def _cone(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import nodes_in
+
 _QUANTIZED_OPS = frozenset(
     {
         "ConvInteger",
@@ -22,7 +24,7 @@ _QUANTIZED_OPS = frozenset(
 
 def is_quantized(model: ir.Model) -> bool:
     """Whether any node, through sub-graphs and functions, quantises or computes in integers."""
-    nodes = [*model.graph.all_nodes(), *(n for f in model.functions.values() for n in f)]
+    nodes = [*nodes_in(model.graph), *(n for f in model.functions.values() for n in f)]
     return any(
         node.op_type in _QUANTIZED_OPS or node.op_type.startswith("QLinear") for node in nodes
     )

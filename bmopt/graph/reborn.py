@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import nodes_in
 from bmopt.graph.origin import KEY, map_origins
 
 
@@ -18,7 +19,7 @@ def restore(source: ir.Model, rewritten: ir.Model) -> None:
     The two have the same interface. Origins are found by the names of the nodes' outputs.
     """
     old, new = source.graph, rewritten.graph
-    for node in new.all_nodes():
+    for node in nodes_in(new):
         node.metadata_props.pop(KEY, None)
     map_origins(old, new)
     for ours, theirs in zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True):

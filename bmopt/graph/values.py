@@ -69,14 +69,3 @@ def element_count(value: ir.Value | None) -> int | None:
     """Return how many elements a value of static shape has, else None."""
     shape = static_shape(value)
     return None if shape is None else math.prod(shape)
-
-
-def subgraphs_of(node: ir.Node) -> list[ir.Graph]:
-    """Return the graphs in ``node``'s attributes (bodies of If, Loop, Scan ...)."""
-    graphs: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs.extend(attribute.as_graphs())
-    return graphs

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from bmopt.core.runner import Array
 from bmopt.errors import ModelError
+from bmopt.graph.nesting import graphs_in
 
 _CHUNK_ELEMENTS = 1 << 22
 _MAX_DENSE_BYTES = 1 << 31
@@ -35,7 +36,7 @@ _FLOATS = (
 
 def initializers(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
     """Yield name and tensor of every initialiser, through sub-graphs."""
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in graphs_in(model.graph):
         for name, value in graph.initializers.items():
             if value.const_value is not None:
                 yield name, value.const_value
@@ -68,7 +69,7 @@ def replace_tensors(
     model: ir.Model, change: Callable[[ir.TensorProtocol], ir.TensorProtocol]
 ) -> None:
     """Put ``change(tensor)`` in the place of every initialiser and attribute tensor."""
-    for graph in (model.graph, *model.graph.subgraphs(), *model.functions.values()):
+    for graph in (*graphs_in(model.graph), *model.functions.values()):
         values = graph.initializers.values() if isinstance(graph, ir.Graph) else ()
         for value in values:
             if value.const_value is not None:

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir import serde
 
-from bmopt.graph.values import subgraphs_of
+from bmopt.graph.nesting import graphs_in, subgraphs_of
 
 GENERATED = "unk__"
 """Prefix of the names that ONNX's inference gives to sizes it does not know."""
@@ -137,7 +137,7 @@ def _inner_weights_left_out(nodes: Iterable[ir.Node]) -> Iterator[None]:
     taken: list[tuple[ir.Value, ir.TensorProtocol]] = []
     inner = [sub for node in nodes for sub in subgraphs_of(node)]
     try:
-        for graph in [nested for sub in inner for nested in (sub, *sub.subgraphs())]:
+        for graph in [nested for sub in inner for nested in graphs_in(sub)]:
             for value in graph.initializers.values():
                 tensor = value.const_value
                 if tensor is not None and tensor.nbytes > _READ_BYTES:

@@ -9,15 +9,15 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.core.runner import Array
+from bmopt.graph.nesting import graphs_in, nodes_in, subgraphs_of
 from bmopt.graph.origin import merge_origin
-from bmopt.graph.values import subgraphs_of
 
 _NAMES = "bmopt.names"
 
 
 def all_graphs(model: ir.Model) -> list[ir.Graph]:
     """Return the main graph and every sub-graph, outermost first."""
-    return [model.graph, *model.graph.subgraphs()]
+    return graphs_in(model.graph)
 
 
 def opset(model: ir.Model) -> int:
@@ -149,7 +149,7 @@ def remove_dead(nodes: Iterable[ir.Node]) -> None:
         if node.graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
             continue
         stack.extend(p for p in (v.producer() for v in node.inputs if v is not None) if p)
-        for inner in (n for sub in subgraphs_of(node) for n in sub.all_nodes()):
+        for inner in (n for sub in subgraphs_of(node) for n in nodes_in(sub)):
             stack.extend(_detach(inner))
         root_graph(node).remove(node, safe=True)
 

@@ -12,7 +12,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir import serde
 
-from bmopt.graph.values import is_op, subgraphs_of
+from bmopt.graph.nesting import subgraphs_of
+from bmopt.graph.values import is_op
 from bmopt.optimizer.inference_proto import GENERATED, node_proto
 from bmopt.optimizer.rewrite import opset
 from bmopt.optimizer.shape_rules import read_shape_values

@@ -11,7 +11,8 @@ import math
 
 import onnx_ir as ir
 
-from bmopt.graph.values import constant_tensor, subgraphs_of
+from bmopt.graph.nesting import subgraphs_of
+from bmopt.graph.values import constant_tensor
 from bmopt.optimizer.symbolic import Item, Product, symbol
 
 MAX_ELEMENTS = 64

@@ -15,6 +15,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from bmopt.errors import BmoptError
+from bmopt.graph.nesting import nodes_in
 from bmopt.optimizer.pass_base import Outcome, Pass
 from bmopt.optimizer.pass_log import PassRecord, Rollback, TensorDifference
 from bmopt.optimizer.pipeline_text import Repeat, Step, pass_text
@@ -150,8 +151,8 @@ def run_stretch(
 
 def count_nodes(model: ir.Model) -> int:
     """Return how many nodes the model has, through sub-graphs and functions."""
-    functions = sum(1 for function in model.functions.values() for _ in function.all_nodes())
-    return functions + sum(1 for _ in model.graph.all_nodes())
+    functions = sum(1 for function in model.functions.values() for _ in nodes_in(function))
+    return functions + sum(1 for _ in nodes_in(model.graph))
 
 
 def _apply(rewrite: Pass, model: ir.Model) -> ir.passes.PassResult:

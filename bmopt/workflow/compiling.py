@@ -16,6 +16,7 @@ from bmopt.core.host import versions
 from bmopt.core.runner import Feeds
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import input_specs, save_model
+from bmopt.graph.nesting import nodes_in
 from bmopt.workflow import artifact
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.lowering import Quantized, quantized
@@ -144,7 +145,7 @@ def _measured(
 
 
 def _nodes(model: ir.Model) -> int:
-    return sum(1 for _ in model.graph.all_nodes())
+    return sum(1 for _ in nodes_in(model.graph))
 
 
 def _accuracy(job: Job, path: Path, warnings: list[str]) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from bmopt.core.runner import Feeds, Runner
 from bmopt.core.scheme import FloatRules, Scheme
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.graph.model_io import save_model
+from bmopt.graph.nesting import nodes_in
 from bmopt.graph.products import PRODUCT_OPS, multiply_adds, product_of
 from bmopt.graph.values import is_op
 from bmopt.optimizer.passes.quantize import Quantize
@@ -168,7 +169,7 @@ def lacks_integers(model: ir.Model, plan: QuantPlan) -> str:
     """
     if plan.weights:
         return ""
-    if not any(is_op(node, *_PRODUCTS) for node in model.graph.all_nodes()):
+    if not any(is_op(node, *_PRODUCTS) for node in nodes_in(model.graph)):
         raise QuantizationError(
             "nothing to run in INT8: the model has no convolution or matrix product; use an "
             "fp32 target"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from bmopt.errors import UsageError
+from bmopt.graph.nesting import nodes_in
 
 _ENTRY = re.compile(r"(?P<name>.+):(?P<shape>[0-9]{1,10}(x[0-9]{1,10})*)")
 
@@ -83,7 +84,7 @@ def _sized(axis: int | ir.SymbolicDim, sizes: Mapping[str, int]) -> int | ir.Sym
 
 def _forget_inferred(model: ir.Model, sizes: Mapping[str, int]) -> None:
     outputs = set(model.graph.outputs)
-    for node in model.graph.all_nodes():
+    for node in nodes_in(model.graph):
         for value in node.outputs:
             if value in outputs and value.shape is not None:
                 value.shape = ir.Shape([_sized(axis, sizes) for axis in value.shape])

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from bmopt.core.runner import Feeds
 from bmopt.errors import DataError, KernelError, ModelError
 from bmopt.graph.model_io import save_model
+from bmopt.graph.nesting import graphs_in
 
 _NATIVE_ERRORS = (
     "EPFail",
@@ -153,7 +154,7 @@ def _open(source: str | bytes, config: SessionConfig, label: str) -> OrtRunner:
 def _weights_bytes(model: ir.Model) -> int:
     return sum(
         int(value.const_value.nbytes)
-        for graph in (model.graph, *model.graph.subgraphs())
+        for graph in graphs_in(model.graph)
         for value in graph.initializers.values()
         if value.const_value is not None
     )
@@ -162,7 +163,7 @@ def _weights_bytes(model: ir.Model) -> int:
 def _has_external(model: ir.Model) -> bool:
     return any(
         isinstance(value.const_value, ir.ExternalTensor)
-        for graph in (model.graph, *model.graph.subgraphs())
+        for graph in graphs_in(model.graph)
         for value in graph.initializers.values()
     )
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from bmopt.core.runner import Array
-from bmopt.graph.values import constant_tensor, element_count, subgraphs_of
+from bmopt.graph.nesting import subgraphs_of
+from bmopt.graph.values import constant_tensor, element_count
 from bmopt.optimizer.evaluation import evaluate
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import add_constant, all_graphs, remove_dead, root_graph

@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx
 import onnx_ir as ir
 
-from bmopt.graph.values import subgraphs_of
+from bmopt.graph.nesting import nodes_in, subgraphs_of
 from bmopt.optimizer.inference_proto import (
     graph_infos,
     infer,
@@ -68,7 +68,7 @@ def _gave_up(model: ir.Model, error: Exception) -> Refusal:
 
 
 def _inner_values(model: ir.Model) -> list[ir.Value]:
-    outputs = (out for node in model.graph.all_nodes() for out in node.outputs)
+    outputs = (out for node in nodes_in(model.graph) for out in node.outputs)
     return [out for out in outputs if not out.is_graph_output()]
 
 

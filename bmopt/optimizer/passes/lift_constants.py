@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import nodes_in
 from bmopt.graph.values import constant_tensor, is_op
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import root_graph
@@ -32,7 +33,7 @@ class LiftConstants(Pass):
         """Lift all that can be."""
         refusals: list[Refusal] = []
         modified = False
-        for node in list(model.graph.all_nodes()):
+        for node in list(nodes_in(model.graph)):
             if not is_op(node, "Constant"):
                 continue
             reason = _obstacle(node, model)

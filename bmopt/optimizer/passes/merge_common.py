@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from bmopt.graph.nesting import subgraphs_of
 from bmopt.graph.origin import merge_origin
-from bmopt.graph.values import constant_tensor, subgraphs_of
+from bmopt.graph.values import constant_tensor
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import can_bypass, remove_dead, replace_output
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from bmopt.errors import BmoptError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import load_model, save_model
+from bmopt.graph.nesting import nodes_in
 from bmopt.graph.reborn import restore, same_interface
 from bmopt.graph.weights import initializers
 from bmopt.optimizer.onnxsim_child import MAX_FOLDED_BYTES, TIMEOUT_S, OnnxsimRun, start_onnxsim
@@ -129,7 +130,7 @@ def _require_no_growth(model: ir.Model, simplified: ir.Model) -> None:
 def _weight_bytes(model: ir.Model) -> int:
     attributes: Iterator[int] = (
         attribute.value.nbytes
-        for node in model.graph.all_nodes()
+        for node in nodes_in(model.graph)
         for attribute in node.attributes.values()
         if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref()
     )
@@ -138,7 +139,7 @@ def _weight_bytes(model: ir.Model) -> int:
 
 
 def _ops(model: ir.Model) -> collections.Counter[tuple[str, str]]:
-    return collections.Counter((node.domain, node.op_type) for node in model.graph.all_nodes())
+    return collections.Counter((node.domain, node.op_type) for node in nodes_in(model.graph))
 
 
 def _take(model: ir.Model, simplified: ir.Model) -> None:
