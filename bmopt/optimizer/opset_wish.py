@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from bmopt.optimizer.arithmetic.written_out import functions_of
 from bmopt.optimizer.rewrite import opset
-from bmopt.optimizer.written_out import functions_of
 
 
 def wanted_opset(model: ir.Model) -> int:

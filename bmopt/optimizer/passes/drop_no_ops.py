@@ -11,7 +11,7 @@ from bmopt.graph.values import constant_array, is_op, producer_of
 from bmopt.optimizer.no_ops import clip_bounds, handed_on, is_lossless, same_known_shape
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import can_bypass, new_node, remove_dead, replace_output
-from bmopt.optimizer.shape_values import nodes_in_order
+from bmopt.optimizer.shapes.values import nodes_in_order
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 

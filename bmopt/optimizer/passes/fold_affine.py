@@ -8,16 +8,16 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from bmopt.graph.values import only_consumer
-from bmopt.optimizer.affine_chains import chain_to, merge
-from bmopt.optimizer.affine_ops import (
+from bmopt.optimizer.arithmetic.affine_chains import chain_to, merge
+from bmopt.optimizer.arithmetic.affine_ops import (
     affine_of,
     affine_operands,
     fold_either_way,
     is_beside_linear,
 )
+from bmopt.optimizer.arithmetic.written_out import nodes_of_functions
 from bmopt.optimizer.pass_base import Outcome, Pass
 from bmopt.optimizer.sweeps import RefusedError, sweep
-from bmopt.optimizer.written_out import nodes_of_functions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from bmopt.graph.values import is_op
-from bmopt.optimizer.affine_ops import batch_norm_of, fold_either_way
+from bmopt.optimizer.arithmetic.affine_ops import batch_norm_of, fold_either_way
 from bmopt.optimizer.pass_base import Outcome, Pass
 from bmopt.optimizer.sweeps import sweep
 

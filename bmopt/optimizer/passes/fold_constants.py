@@ -13,7 +13,7 @@ from bmopt.graph.values import constant_tensor, element_count
 from bmopt.optimizer.evaluation import evaluate
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import add_constant, all_graphs, remove_dead, root_graph
-from bmopt.optimizer.shape_values import nodes_in_order
+from bmopt.optimizer.shapes.values import nodes_in_order
 
 _NEVER = frozenset(
     {

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from bmopt.graph.origin import merge_origin
 from bmopt.graph.values import constant_array, is_op, static_shape
-from bmopt.optimizer.linear_ops import drop_unused
+from bmopt.optimizer.arithmetic.linear_ops import drop_unused
 from bmopt.optimizer.pass_base import Outcome, Pass
 from bmopt.optimizer.rewrite import remove_dead
 from bmopt.optimizer.sweeps import RefusedError, sweep

@@ -18,10 +18,10 @@ from bmopt.optimizer.rewrite import (
     replace_output,
     root_graph,
 )
-from bmopt.optimizer.shape_rules import RULES, read_shape_values, slice_inputs
-from bmopt.optimizer.shape_values import Elements, ShapeValues, nodes_in_order
-from bmopt.optimizer.shape_vectors import shorter_vector
-from bmopt.optimizer.symbolic import write_target
+from bmopt.optimizer.shapes.rules import RULES, read_shape_values, slice_inputs
+from bmopt.optimizer.shapes.symbolic import write_target
+from bmopt.optimizer.shapes.values import Elements, ShapeValues, nodes_in_order
+from bmopt.optimizer.shapes.vectors import shorter_vector
 
 _TO_THE_END = 2**63 - 1
 

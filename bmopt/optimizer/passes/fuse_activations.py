@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from bmopt.optimizer.activations import Activation, activation_at
-from bmopt.optimizer.clips import fuse_limits
+from bmopt.optimizer.arithmetic.activations import Activation, activation_at
+from bmopt.optimizer.arithmetic.clips import fuse_limits
+from bmopt.optimizer.arithmetic.patterns import replace_pattern, require_enclosed
 from bmopt.optimizer.pass_base import Outcome, Pass
-from bmopt.optimizer.patterns import replace_pattern, require_enclosed
 from bmopt.optimizer.rewrite import new_node, opset
 from bmopt.optimizer.sweeps import RefusedError, sweep
 

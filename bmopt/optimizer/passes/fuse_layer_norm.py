@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_tensor, is_op, only_consumer, static_shape
-from bmopt.optimizer.layer_norms import LayerNorm, layer_norm_at
+from bmopt.optimizer.arithmetic.layer_norms import LayerNorm, layer_norm_at
+from bmopt.optimizer.arithmetic.patterns import replace_pattern, require_enclosed
 from bmopt.optimizer.pass_base import Outcome, Pass
-from bmopt.optimizer.patterns import replace_pattern, require_enclosed
 from bmopt.optimizer.rewrite import add_constant, new_node, opset, root_graph
 from bmopt.optimizer.sweeps import RefusedError, sweep
 
@@ -23,7 +23,7 @@ class FuseLayerNorm(Pass):
     """Fuse a layer normalisation that is written out into one LayerNormalization.
 
     1. Mean, difference, variance, epsilon, root and quotient over the trailing axes, as
-       ``bmopt.optimizer.layer_norms`` describes.
+       ``bmopt.optimizer.arithmetic.layer_norms`` describes.
     2. A Mul by a constant of the normalised axes' shape becomes the scale, and an Add of one the
        bias; without a scale it is made of ones.
 

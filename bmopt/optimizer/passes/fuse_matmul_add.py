@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from bmopt.graph.origin import merge_origin
 from bmopt.graph.values import constant_tensor, is_op, producer_of
-from bmopt.optimizer.affine_ops import affine_of, affine_operands, fold_backwards
-from bmopt.optimizer.linear_ops import FLOATS, take_over
+from bmopt.optimizer.arithmetic.affine_ops import affine_of, affine_operands, fold_backwards
+from bmopt.optimizer.arithmetic.linear_ops import FLOATS, take_over
 from bmopt.optimizer.pass_base import Outcome, Pass
 from bmopt.optimizer.rewrite import remove_dead
 from bmopt.optimizer.sweeps import RefusedError, require_private, sweep

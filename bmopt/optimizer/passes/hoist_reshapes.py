@@ -12,7 +12,7 @@ from bmopt.graph.origin import merge_origin
 from bmopt.graph.values import constant_tensor, is_op, only_consumer, producer_of, static_shape
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import add_constant, new_node, remove_dead, replace_output, root_graph
-from bmopt.optimizer.shape_values import nodes_in_order
+from bmopt.optimizer.shapes.values import nodes_in_order
 
 _ELEMENTWISE = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Clip", "HardSigmoid", "Softplus")
 

@@ -10,14 +10,14 @@ import onnx
 import onnx_ir as ir
 
 from bmopt.graph.nesting import nodes_in, subgraphs_of
-from bmopt.optimizer.inference_proto import (
+from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
+from bmopt.optimizer.shapes.inference_proto import (
     graph_infos,
     infer,
     open_part,
     subgraph_protos,
 )
-from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
-from bmopt.optimizer.shape_propagation import propagate, read_dim
+from bmopt.optimizer.shapes.propagation import propagate, read_dim
 
 _SEEN = "bmopt.shapes"
 """Set in a model's ``meta`` once its declared shapes have been compared with its ops."""

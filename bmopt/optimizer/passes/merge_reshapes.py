@@ -21,8 +21,8 @@ from bmopt.optimizer.rewrite import (
     replace_output,
     root_graph,
 )
-from bmopt.optimizer.shape_values import ShapeValues, nodes_in_order
-from bmopt.optimizer.symbolic import Item, write_target
+from bmopt.optimizer.shapes.symbolic import Item, write_target
+from bmopt.optimizer.shapes.values import ShapeValues, nodes_in_order
 
 _AXES_AS_INPUT = 13
 """The opset from which Squeeze and Unsqueeze take their axes as an input."""

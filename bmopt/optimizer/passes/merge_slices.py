@@ -19,7 +19,7 @@ from bmopt.optimizer.rewrite import (
     replace_output,
     root_graph,
 )
-from bmopt.optimizer.shape_values import nodes_in_order
+from bmopt.optimizer.shapes.values import nodes_in_order
 
 _BOUNDS_AS_INPUTS = 10
 """The opset from which Slice takes its bounds as inputs."""

@@ -12,7 +12,7 @@ from bmopt.graph.origin import merge_origin
 from bmopt.graph.values import is_op, only_consumer, producer_of
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
 from bmopt.optimizer.rewrite import can_bypass, new_node, remove_dead, replace_output
-from bmopt.optimizer.shape_values import nodes_in_order
+from bmopt.optimizer.shapes.values import nodes_in_order
 
 _SWAP = (1, 0)
 

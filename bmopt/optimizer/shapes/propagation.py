@@ -14,11 +14,11 @@ from onnx_ir import serde
 
 from bmopt.graph.nesting import subgraphs_of
 from bmopt.graph.values import is_op
-from bmopt.optimizer.inference_proto import GENERATED, node_proto
 from bmopt.optimizer.rewrite import opset
-from bmopt.optimizer.shape_rules import read_shape_values
-from bmopt.optimizer.shape_values import ShapeValues, nodes_in_order
-from bmopt.optimizer.symbolic import Item, Product, divide, multiply_all
+from bmopt.optimizer.shapes.inference_proto import GENERATED, node_proto
+from bmopt.optimizer.shapes.rules import read_shape_values
+from bmopt.optimizer.shapes.symbolic import Item, Product, divide, multiply_all
+from bmopt.optimizer.shapes.values import ShapeValues, nodes_in_order
 
 _READ_BYTES = 1024
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from bmopt.core.runner import Array
 from bmopt.graph.origin import merge_origin
 from bmopt.graph.values import constant_array, constant_tensor, is_op
-from bmopt.optimizer.linear_ops import (
+from bmopt.optimizer.arithmetic.linear_ops import (
     FLOATS,
     Linear,
     apply_edit,

@@ -1,7 +1,7 @@
 """What is known of the small integer tensors that compute shapes.
 
 An abstract interpreter over scalars and vectors of integers whose elements are numbers or
-products of axis sizes (``bmopt.optimizer.symbolic``). One sweep in topological order.
+products of axis sizes (``bmopt.optimizer.shapes.symbolic``). One sweep in topological order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from bmopt.graph.nesting import subgraphs_of
 from bmopt.graph.values import constant_tensor
-from bmopt.optimizer.symbolic import Item, Product, symbol
+from bmopt.optimizer.shapes.symbolic import Item, Product, symbol
 
 MAX_ELEMENTS = 64
 """Longer vectors are data, not shapes."""

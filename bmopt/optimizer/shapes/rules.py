@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from bmopt.optimizer.shape_values import (
+from bmopt.optimizer.shapes.symbolic import Item, add, divide, is_equal, multiply, multiply_all
+from bmopt.optimizer.shapes.values import (
     MAX_ELEMENTS,
     Elements,
     ShapeValues,
@@ -14,7 +15,6 @@ from bmopt.optimizer.shape_values import (
     nodes_in_order,
     unknown_item,
 )
-from bmopt.optimizer.symbolic import Item, add, divide, is_equal, multiply, multiply_all
 
 Rule = Callable[[ir.Node, ShapeValues], Elements | None]
 

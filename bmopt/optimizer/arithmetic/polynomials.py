@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_scalar, is_op
-from bmopt.optimizer.patterns import is_near, keeps_rank
+from bmopt.optimizer.arithmetic.patterns import is_near, keeps_rank
 
 Monomial = tuple[int, ...]
 Polynomial = dict[Monomial, float]

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.graph.values import is_op
-from bmopt.optimizer.activations import clip_bounds
-from bmopt.optimizer.linear_ops import FLOATS
-from bmopt.optimizer.patterns import replace_pattern, scalar_operand
+from bmopt.optimizer.arithmetic.activations import clip_bounds
+from bmopt.optimizer.arithmetic.linear_ops import FLOATS
+from bmopt.optimizer.arithmetic.patterns import replace_pattern, scalar_operand
 from bmopt.optimizer.rewrite import add_constant, new_node, root_graph
 from bmopt.optimizer.sweeps import RefusedError, require_private
 

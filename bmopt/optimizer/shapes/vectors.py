@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.optimizer.rewrite import add_constant, new_node, opset, root_graph
-from bmopt.optimizer.shape_values import Elements, ShapeValues
-from bmopt.optimizer.symbolic import Item, Product
+from bmopt.optimizer.shapes.symbolic import Item, Product
+from bmopt.optimizer.shapes.values import Elements, ShapeValues
 
 _FIRST_PARTIAL_SHAPE = 15
 """The opset from which Shape takes ``start`` and ``end``."""

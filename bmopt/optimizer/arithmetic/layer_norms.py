@@ -15,7 +15,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_array, constant_scalar, is_op, only_consumer, producer_of
-from bmopt.optimizer.patterns import escapes, scalar_operand, sole_readers
+from bmopt.optimizer.arithmetic.patterns import escapes, scalar_operand, sole_readers
 
 
 @dataclasses.dataclass(frozen=True)

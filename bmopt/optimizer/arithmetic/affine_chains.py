@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from bmopt.core.runner import Array
 from bmopt.graph.values import constant_tensor, only_consumer
-from bmopt.optimizer.affine_ops import affine_of, affine_operands
-from bmopt.optimizer.linear_ops import drop_unused, rounded
+from bmopt.optimizer.arithmetic.affine_ops import affine_of, affine_operands
+from bmopt.optimizer.arithmetic.linear_ops import drop_unused, rounded
 from bmopt.optimizer.rewrite import add_constant, new_node, remove_dead, replace_output, root_graph
 from bmopt.optimizer.sweeps import RefusedError
 

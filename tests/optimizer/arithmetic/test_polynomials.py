@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from bmopt.optimizer.polynomials import Polynomial, Reading, leaves, resembles
+from bmopt.optimizer.arithmetic.polynomials import Polynomial, Reading, leaves, resembles
 from tests.rewriting import parse
 
 _C = "float two = {2}, float three = {3}, float zero = {0}, float[2] pair = {1, 2}"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from bmopt.graph.values import is_op, only_consumer
-from bmopt.optimizer.activations import Activation, activation_at
-from bmopt.optimizer.layer_norms import LayerNorm, layer_norm_at
+from bmopt.optimizer.arithmetic.activations import Activation, activation_at
+from bmopt.optimizer.arithmetic.layer_norms import LayerNorm, layer_norm_at
 from bmopt.optimizer.rewrite import all_graphs
 
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmopt.optimizer.symbolic import (
+from bmopt.optimizer.shapes.symbolic import (
     Item,
     Product,
     add,

@@ -22,8 +22,14 @@ import math
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_scalar, is_op, only_consumer
-from bmopt.optimizer.patterns import escapes, sole_readers
-from bmopt.optimizer.polynomials import ARITHMETIC, Polynomial, Reading, leaves, resembles
+from bmopt.optimizer.arithmetic.patterns import escapes, sole_readers
+from bmopt.optimizer.arithmetic.polynomials import (
+    ARITHMETIC,
+    Polynomial,
+    Reading,
+    leaves,
+    resembles,
+)
 from bmopt.optimizer.rewrite import root_graph
 
 _K = math.sqrt(2 / math.pi)
