@@ -59,6 +59,7 @@ class Scheme:
         output_optional: Products whose integer kernel can write float, so that their output is
             quantised only where an integer op reads it.
         rules: Which products stay in float by their shape.
+        prepare: Passes, as pipeline text, that give the target more to run in integers.
         min_opset: Lowest opset at which the scheme's Q/DQ nodes can be written.
     """
 
@@ -71,4 +72,5 @@ class Scheme:
     movers: frozenset[str]
     output_optional: frozenset[str]
     rules: FloatRules = FloatRules()
+    prepare: str = ""
     min_opset: int = 13

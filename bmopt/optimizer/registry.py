@@ -32,6 +32,7 @@ PASSES: dict[str, str] = {
     "merge-slices": "merge_slices:MergeSlices",
     "merge-transposes": "merge_transposes:MergeTransposes",
     "onnxsim": "onnxsim:Onnxsim",
+    "pool-means": "pool_means:PoolMeans",
     "quantize": "quantize:Quantize",
     "raise-opset": "raise_opset:RaiseOpset",
     "unflatten-gemm": "unflatten_gemm:UnflattenGemm",

@@ -14,6 +14,7 @@ from bmopt.core.ranges import METHODS, Method, RangeTable
 from bmopt.core.scheme import FloatRules
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.opset import raise_opset
+from bmopt.optimizer.pipeline import Pipeline
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer, format_rules, lacks_integers, parse_rules
 from bmopt.workflow.ranging import calibrated
@@ -53,6 +54,8 @@ def quantized(job: Job, model: ir.Model) -> Quantized:
     """
     scheme = job.backend.scheme(job.target)
     model = raise_opset(model, scheme.min_opset)
+    if scheme.prepare:
+        model = Pipeline.parse(scheme.prepare).run(model).model
     table = _ranges(job, model)
     quantizer = Quantizer(
         model, table, scheme, job.backend, job.recipe.keep_float, job.recipe.threads

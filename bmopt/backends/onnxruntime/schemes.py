@@ -35,6 +35,7 @@ _BASE = Scheme(
     ),
     output_optional=frozenset({"Gemm", "MatMul"}),
     rules=_RULES,
+    prepare="pool-means",
 )
 
 _NO_VNNI = "uint8 activations and 7-bit int8 weights: without VNNI 16-bit sums would saturate"
