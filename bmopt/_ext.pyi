@@ -24,10 +24,3 @@ class TensorObserver:
     def high(self) -> float: ...
     @property
     def moving_average(self) -> tuple[float, float]: ...
-
-def include_channels(
-    values: npt.NDArray[np.float32],
-    inner: int,
-    low: npt.NDArray[np.float32],
-    high: npt.NDArray[np.float32],
-) -> None: ...

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 
 from bmopt import _ext
-from bmopt.core.ranges import ChannelRange, Interval, TensorRange
+from bmopt.core.ranges import ChannelRanges, Interval, TensorRange
 from bmopt.core.runner import Array
 from bmopt.errors import CalibrationError
 
@@ -25,7 +25,8 @@ class Observer:
     (momentum 0.9) takes one step per group: everything between two calls of ``close_group``.
 
     Args:
-        channel_axis: Also keep extremes per index of this axis (negative counts from the end).
+        channel_axis: Also watch every index of this axis by itself (negative counts from the
+            end); each takes another 32 KB.
         percentile: How many per cent of the values the percentile method keeps, in (0, 100].
 
     Raises:
@@ -59,13 +60,13 @@ class Observer:
         self._kernel.update(values.reshape(-1), threads)
         if self._axis is not None:
             axis = _normalised(self._axis, array.ndim)
-            channels = _Channels(axis, array.shape[axis])
-            channels.update(values)
-            self._include(channels)
+            self._channels_for(axis, array.shape[axis]).update(values, threads)
 
     def close_group(self) -> None:
         """End the open group: its extremes make one step of the moving average."""
         self._kernel.close_group()
+        for channel in self._channels.observers if self._channels is not None else ():
+            channel.close_group()
 
     def merge(self, later: Observer) -> None:
         """Append what ``later`` saw; associative, and the moving average too up to rounding.
@@ -77,7 +78,9 @@ class Observer:
         """
         self._kernel.merge(later._kernel)
         if later._channels is not None:
-            self._include(later._channels)
+            mine = self._channels_for(later._channels.axis, len(later._channels.observers))
+            for channel, other in zip(mine.observers, later._channels.observers, strict=True):
+                channel.merge(other)
 
     def range(self) -> TensorRange:
         """Return what was seen and the interval that every method chooses.
@@ -97,38 +100,32 @@ class Observer:
             channels=None if self._channels is None else self._channels.range(),
         )
 
-    def _include(self, channels: _Channels) -> None:
+    def _channels_for(self, axis: int, size: int) -> _Channels:
         if self._channels is None:
-            self._channels = _Channels(channels.axis, len(channels.low))
-        self._channels.merge(channels)
-
-
-class _Channels:
-    """Finite extremes per index of one axis."""
-
-    def __init__(self, axis: int, size: int) -> None:
-        self.axis = axis
-        self.low: npt.NDArray[np.float32] = np.full(size, np.inf, np.float32)
-        self.high: npt.NDArray[np.float32] = np.full(size, -np.inf, np.float32)
-
-    def update(self, values: npt.NDArray[np.float32]) -> None:
-        inner = math.prod(values.shape[self.axis + 1 :])
-        _ext.include_channels(values.reshape(-1), inner, self.low, self.high)
-
-    def merge(self, other: _Channels) -> None:
-        if (self.axis, len(self.low)) != (other.axis, len(other.low)):
+            channels = tuple(Observer(percentile=self._percentile) for _ in range(size))
+            self._channels = _Channels(axis, channels)
+        if (self._channels.axis, len(self._channels.observers)) != (axis, size):
             raise CalibrationError(
-                f"channel axis {self.axis} has {len(self.low)} channels in one batch and axis "
-                f"{other.axis} has {len(other.low)} in another; leave this tensor per-tensor"
+                f"channel axis {self._channels.axis} has {len(self._channels.observers)} channels "
+                f"in one batch and axis {axis} has {size} in another; leave this tensor per-tensor"
             )
-        np.minimum(self.low, other.low, out=self.low)
-        np.maximum(self.high, other.high, out=self.high)
+        return self._channels
 
-    def range(self) -> ChannelRange:
-        seen = self.low <= self.high
-        low = np.where(seen, self.low, 0.0) + 0.0
-        high = np.where(seen, self.high, 0.0) + 0.0
-        return ChannelRange(self.axis, tuple(low.tolist()), tuple(high.tolist()))
+
+@dataclasses.dataclass(frozen=True)
+class _Channels:
+    """One observer per index of an axis."""
+
+    axis: int
+    observers: tuple[Observer, ...]
+
+    def update(self, values: npt.NDArray[np.float32], threads: int) -> None:
+        rows = np.moveaxis(values, self.axis, 0)
+        for channel, row in zip(self.observers, rows, strict=True):
+            channel.update(row, threads=threads)
+
+    def range(self) -> ChannelRanges:
+        return ChannelRanges(self.axis, tuple(channel.range() for channel in self.observers))
 
 
 def _normalised(axis: int, rank: int) -> int:

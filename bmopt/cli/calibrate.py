@@ -18,7 +18,16 @@ from bmopt.cli.options import (
 from bmopt.cli.output import print_json, say
 from bmopt.cli.verb import Verb
 
-_OPTIONS = ("pipeline", "preprocess", "limit", "batch_size", "threads", "shapes", "seed")
+_OPTIONS = (
+    "pipeline",
+    "preprocess",
+    "limit",
+    "batch_size",
+    "threads",
+    "shapes",
+    "seed",
+    "channels",
+)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +47,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the range table (default: %(default)s)",
     )
     parser.add_argument("--limit", metavar="N", type=whole, help="use at most N samples; 0: all")
+    parser.add_argument(
+        "--channels",
+        metavar="TENSOR:AXIS",
+        action="append",
+        help="watch every index of a tensor's axis by itself as well; repeatable",
+    )
     add_pipeline(parser, default="left out, the model is calibrated as it is")
     add_preprocess(parser)
     add_shapes(parser)

@@ -25,15 +25,6 @@ class Interval:
 
 
 @dataclasses.dataclass(frozen=True)
-class ChannelRange:
-    """Per-channel extremes along ``axis`` (``low[i] <= x[..., i, ...] <= high[i]``)."""
-
-    axis: int
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class TensorRange:
     """What calibration saw of one tensor.
 
@@ -44,7 +35,7 @@ class TensorRange:
         infinities: How many infinite values were seen (legitimate in attention masks).
         affine: Method -> interval for an asymmetric 8-bit encoding.
         symmetric: Method -> interval for a symmetric 8-bit encoding (``low == -high``).
-        channels: Per-channel extremes, where they were asked for.
+        channels: The same for every channel, where that was asked for.
     """
 
     low: float
@@ -53,7 +44,7 @@ class TensorRange:
     affine: Mapping[str, Interval]
     symmetric: Mapping[str, Interval]
     infinities: int = 0
-    channels: ChannelRange | None = None
+    channels: ChannelRanges | None = None
 
     @property
     def is_zero(self) -> bool:
@@ -63,6 +54,19 @@ class TensorRange:
     def interval(self, method: Method, *, symmetric: bool) -> Interval:
         """Return the interval that ``method`` chose."""
         return (self.symmetric if symmetric else self.affine)[method]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelRanges:
+    """What calibration saw of every index of one axis.
+
+    Attributes:
+        axis: The axis.
+        ranges: One range per index, none of which has channels of its own.
+    """
+
+    axis: int
+    ranges: tuple[TensorRange, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +143,8 @@ def _tensor_to_dict(entry: TensorRange) -> dict[str, Any]:
     if entry.infinities:
         document["infinities"] = entry.infinities
     if entry.channels is not None:
-        document["channels"] = dataclasses.asdict(entry.channels)
+        channels = [_tensor_to_dict(channel) for channel in entry.channels.ranges]
+        document["channels"] = {"axis": entry.channels.axis, "ranges": channels}
     return document
 
 
@@ -154,5 +159,7 @@ def _tensor_from_dict(document: Mapping[str, Any]) -> TensorRange:
         infinities=int(document.get("infinities", 0)),
         channels=None
         if channels is None
-        else ChannelRange(channels["axis"], tuple(channels["low"]), tuple(channels["high"])),
+        else ChannelRanges(
+            int(channels["axis"]), tuple(_tensor_from_dict(c) for c in channels["ranges"])
+        ),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmopt.errors import UsageError
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.source import as_file
 
@@ -30,11 +31,13 @@ def calibrate_model(
     threads: int = 1,
     shapes: Sequence[str] = (),
     seed: int = 0,
+    channels: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RangeTable:
     """Measure the ranges of the activations of ``source`` and write the table to ``out``.
 
-    ``pipeline`` runs on the model first; the table belongs to its result.
+    ``pipeline`` runs on the model first; the table belongs to its result. ``channels`` has
+    ``TENSOR:AXIS`` entries: tensors for which every index of an axis is watched too.
 
     Raises:
         BmoptError: As loading, the pipeline, the samples and calibration raise it.
@@ -48,6 +51,7 @@ def calibrate_model(
     from bmopt.workflow.shapes import fix_shapes, parse_shapes
 
     progress = progress or Quiet()
+    axes = parse_channels(channels)
     backend = backend_for(Target("ort", "fp32"))
     with as_file(source) as path:
         model = load_model(path)
@@ -59,7 +63,13 @@ def calibrate_model(
         model = Pipeline.parse(pipeline).run(model).model
     progress.step("calibrate")
     table = calibrated(
-        model, dataset, backend, batch_size=batch_size, threads=threads, progress=progress
+        model,
+        dataset,
+        backend,
+        batch_size=batch_size,
+        threads=threads,
+        progress=progress,
+        channels=axes,
     )
     write_text(out, table.to_json())
     return table
@@ -73,6 +83,7 @@ def calibrated(
     batch_size: int,
     threads: int,
     progress: Progress,
+    channels: Mapping[str, int] | None = None,
 ) -> RangeTable:
     """Return the range table of ``model`` on ``dataset``."""
     from bmopt.calibration.collect import collect_ranges
@@ -87,6 +98,22 @@ def calibrated(
         open_tapped,
         model_digest=model_digest(model),
         batch_size=batch_size,
+        channels=channels,
         threads=threads,
         progress=progress.advance,
     )
+
+
+def parse_channels(entries: Sequence[str]) -> dict[str, int]:
+    """Return tensor -> axis from ``TENSOR:AXIS`` entries.
+
+    Raises:
+        UsageError: An entry has another form.
+    """
+    axes: dict[str, int] = {}
+    for entry in entries:
+        name, _, axis = entry.rpartition(":")
+        if not name or not axis.removeprefix("-").isdecimal():
+            raise UsageError(f"channels {entry!r}: write it as TENSOR:AXIS, for example conv1:1")
+        axes[name] = int(axis)
+    return axes

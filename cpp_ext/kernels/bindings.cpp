@@ -4,7 +4,6 @@
 
 #include <vector>
 
-#include "kernels/channels.hpp"
 #include "kernels/observer.hpp"
 #include "kernels/ranges.hpp"
 
@@ -17,7 +16,6 @@ using bmopt::Span;
 using bmopt::TensorObserver;
 
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using MutableFloats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename Array>
 auto span_of(const Array& array) {
@@ -51,17 +49,6 @@ nb::object counts(const TensorObserver& observer) {
       nb::ndarray<nb::numpy, std::uint64_t, nb::ndim<1>>(copy->data(), {copy->size()}, owner));
 }
 
-void include_channels(const Floats& values, std::size_t inner, const MutableFloats& low,
-                      const MutableFloats& high) {
-  if (low.size() != high.size() ||
-      values.size() != 0 &&
-          (inner * low.size() == 0 || values.size() % (inner * low.size()) != 0)) {
-    throw nb::value_error("values do not have the shape [outer, channels, inner]");
-  }
-  nb::gil_scoped_release released;
-  bmopt::include_channels(span_of(values), inner, span_of(low), span_of(high));
-}
-
 }  // namespace
 
 NB_MODULE(_ext, m) {
@@ -91,7 +78,4 @@ NB_MODULE(_ext, m) {
       .def_prop_ro("low", [](const TensorObserver& self) { return self.tally().low; })
       .def_prop_ro("high", [](const TensorObserver& self) { return self.tally().high; })
       .def_prop_ro("moving_average", &TensorObserver::moving_average);
-  m.def("include_channels", &include_channels, nb::arg("values"), nb::arg("inner"), nb::arg("low"),
-        nb::arg("high"),
-        "Widen float32 [channels] bounds to the finite values of [outer, channels, inner].");
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmopt.calibration.observer import Observer
-from bmopt.core.ranges import METHODS, ChannelRange
+from bmopt.core.ranges import METHODS, TensorRange
 from bmopt.errors import CalibrationError
 from tests.calibration.float_samples import draw_floats
 
@@ -64,17 +64,42 @@ def test_merged_observers_equal_one() -> None:
             observer.close_group()
     left.merge(right)
     expected, found = whole.range(), left.range()
-    assert found.channels == expected.channels
+    assert_same_ranges(found, expected)
+    assert found.channels is not None
+    assert expected.channels is not None
+    for channel, wanted in zip(found.channels.ranges, expected.channels.ranges, strict=True):
+        assert_same_ranges(channel, wanted)
+
+
+def assert_same_ranges(found: TensorRange, expected: TensorRange) -> None:
     for method in METHODS:
         got, want = found.affine[method], expected.affine[method]
         assert (got.low, got.high) == pytest.approx((want.low, want.high), rel=1e-12)
 
 
-def test_channels_keep_their_own_extremes() -> None:
+def test_channels_are_observed_by_themselves() -> None:
+    values = draw_floats(3, 4 * 5 * 60).reshape(4, 5, 60)
+    whole = Observer(channel_axis=1)
+    for batch in np.split(values, 2):
+        whole.update(batch)
+        whole.close_group()
+    channels = whole.range().channels
+    assert channels is not None
+    assert channels.axis == 1
+    for index, found in enumerate(channels.ranges):
+        alone = Observer()
+        for batch in np.split(values, 2):
+            alone.update(batch[:, index])
+            alone.close_group()
+        assert found == alone.range()
+
+
+def test_channels_skip_infinities() -> None:
     observer = Observer(channel_axis=-1)
     observer.update(np.array([[1.0, np.inf], [-2.0, 3.0]], np.float32))
-    observer.update(np.array([[4.0, -5.0]], np.float32))
-    assert observer.range().channels == ChannelRange(1, (-2.0, -5.0), (4.0, 3.0))
+    channels = observer.range().channels
+    assert channels is not None
+    assert [(c.low, c.high, c.infinities) for c in channels.ranges] == [(-2, 1, 0), (3, 3, 1)]
 
 
 def test_channel_axis_must_keep_its_length() -> None:

@@ -115,23 +115,3 @@ def test_moving_average_follows_the_groups(groups: list[Floats]) -> None:
         reference.moving_average(group.high for group in seen),
     )
     assert kernel.moving_average == pytest.approx(expected, rel=1e-9)
-
-
-@given(st.integers(0, 4), st.integers(0, 5), st.integers(0, 40), st.integers(0, 2**32 - 1))
-def test_channel_extremes_match_numpy(outer: int, channels: int, inner: int, seed: int) -> None:
-    values = draw_floats(seed, outer * channels * inner, special=0.1)
-    values = sprinkle_not_finite(values, seed).reshape(outer, channels, inner)
-    low = np.full(channels, np.inf, np.float32)
-    high = np.full(channels, -np.inf, np.float32)
-    _ext.include_channels(values.reshape(-1), inner, low, high)
-    finite = np.isfinite(values)
-    expected_low = np.where(finite, values, np.float32(np.inf)).min((0, 2), initial=np.inf)
-    expected_high = np.where(finite, values, np.float32(-np.inf)).max((0, 2), initial=-np.inf)
-    np.testing.assert_array_equal(low, expected_low)
-    np.testing.assert_array_equal(high, expected_high)
-
-
-def test_channel_extremes_refuse_a_wrong_shape() -> None:
-    bounds = np.zeros(3, np.float32)
-    with pytest.raises(ValueError, match="shape"):
-        _ext.include_channels(np.zeros(10, np.float32), 2, bounds, bounds.copy())

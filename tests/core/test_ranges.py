@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmopt.core.ranges import METHODS, ChannelRange, Interval, RangeTable, TensorRange
+from bmopt.core.ranges import METHODS, ChannelRanges, Interval, RangeTable, TensorRange
 from bmopt.errors import CalibrationError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -33,7 +33,11 @@ TABLE = RangeTable(
         "x": tensor_range(-1.5, 2.0),
         "größe": tensor_range(0.0, 0.0),
         "mask": tensor_range(-1.0, 0.0, infinities=4),
-        "w": tensor_range(-1.0, 1.0, channels=ChannelRange(1, (-1.0, 0.0), (0.5, 1.0))),
+        "w": tensor_range(
+            -1.0,
+            1.0,
+            channels=ChannelRanges(1, (tensor_range(-1.0, 0.5), tensor_range(0.0, 1.0))),
+        ),
     },
 )
 

@@ -64,3 +64,20 @@ def test_bad_input_ends_in_one_line(
         calibrate_model(**{**arguments, **options})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_channels_are_watched_where_asked(tmp_path: Path) -> None:
+    table = calibrate_model(
+        DEMO.model, str(DEMO.calib), tmp_path / "r.json", limit=4, channels=["image:1"]
+    )
+    channels = table.tensors["image"].channels
+    assert channels is not None
+    assert (channels.axis, len(channels.ranges)) == (1, 1)
+    assert channels.ranges[0].affine == table.tensors["image"].affine
+
+
+@pytest.mark.parametrize("entry", ["image", "image:", "image:x", ":1"])
+def test_channels_of_another_form_are_refused(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(UsageError, match="TENSOR:AXIS"):
+        calibrate_model(DEMO.model, str(DEMO.calib), tmp_path / "r.json", channels=[entry])
+    assert not (tmp_path / "r.json").exists()
