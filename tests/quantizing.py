@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 
 from bmopt.backends.onnxruntime.schemes import SCHEMES
 from bmopt.calibration.collect import collect_ranges
@@ -150,3 +151,11 @@ def as_bytes(model: ir.Model) -> bytes:
     stream = io.BytesIO()
     stream.write(ir.to_proto(model).SerializeToString())
     return stream.getvalue()
+
+
+def run_optimised(model: ir.Model, feeds: dict[str, Array]) -> list[Array]:
+    """Run on ONNX Runtime as it is deployed."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(as_bytes(model), options, ["CPUExecutionProvider"])
+    return list(session.run(None, feeds))
