@@ -59,12 +59,6 @@ class IsolatedToolError(BmoptError):
     """A third-party tool that died, hung or failed in its own process."""
 
 
-class BudgetMissedError(BmoptError):
-    """A budget the result does not meet; the best result is kept."""
-
-    exit_code: ClassVar[int] = 3
-
-
 class HostError(BmoptError):
     """This host cannot run the artifact."""
 

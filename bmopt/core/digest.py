@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,3 @@ def of_file(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def of_files(files: Mapping[str, Path]) -> str:
-    """Return one digest for named files, independent of their order."""
-    return of_json({name: of_file(path) for name, path in files.items()})

@@ -45,11 +45,6 @@ class Product:
         """Whether every group reads one channel."""
         return self.node.op_type == "Conv" and self.groups > 1 and self.shape[1] == 1
 
-    @property
-    def reduction(self) -> int:
-        """How many products are summed for one output value."""
-        return math.prod(self.shape) // self.channels
-
     def weight(self) -> Array:
         """Return the weight."""
         array = constant_array(self.node.inputs[1])

@@ -26,12 +26,3 @@ def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000  # more than one chunk
     path.write_bytes(data)
     assert digest.of_file(path) == digest.of_bytes(data)
-
-
-def test_files_count_with_their_names_in_any_order(tmp_path: Path) -> None:
-    one, two = tmp_path / "1", tmp_path / "2"
-    one.write_text("one")
-    two.write_text("two")
-    both = digest.of_files({"a": one, "b": two})
-    assert both == digest.of_files({"b": two, "a": one})
-    assert both != digest.of_files({"a": two, "b": one})

@@ -15,8 +15,8 @@ from bmopt.core.runner import Array, Feeds
 class TappedRunner:
     """Runs like ``OrtRunner``, but what it returns is overwritten by the next run.
 
-    Fetching an output as a fresh array costs an allocation, its page faults and a copy, which is
-    a third of the time of a model with a tap behind every layer. So the outputs of the first run
+    Fetching an output as a fresh array costs an allocation, its page faults and a copy, which
+    counts where there is a tap behind every layer. So the outputs of the first run
     on feeds of some shape become the buffers of the next ones, until a shape changes. A model
     whose output shapes depend on the data is found out by ONNX Runtime's refusal to fill such a
     buffer; from then on its outputs are fetched afresh.
