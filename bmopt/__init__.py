@@ -61,15 +61,33 @@ def compile(
     )
 
 
-def load(path: str | os.PathLike[str], *, threads: int = 0, any_host: bool = False) -> Artifact:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 0,
+    any_host: bool = False,
+    build: bool = False,
+) -> Artifact:
     """Open an artifact folder: ``bmopt.load(path).run({"input": array})``.
 
+    Args:
+        path: The folder.
+        threads: Threads of a session on a CPU; 0 lets the engine choose.
+        any_host: Open it even if this host is not what it was made for: one for another class of
+            processor as it is, one for a GPU as its graph on ONNX Runtime's CPU provider.
+        build: Build an engine that is still to be built on this host, into ``<path>.built``,
+            where it is found again the next time.
+
     Raises:
-        ArtifactError: The folder is no artifact, of another version, or damaged.
-        HostError: It was made for another class of processor, and ``any_host`` is not set.
+        ArtifactError: The folder is no artifact, of another version, damaged, or its engine has
+            still to be built.
+        HostError: It was made for another processor or GPU, and ``any_host`` is not set.
     """
     from pathlib import Path
 
+    from bmopt.workflow.api import load_built
     from bmopt.workflow.artifact import load_artifact
 
+    if build:
+        return load_built(Path(path), threads=threads)
     return load_artifact(Path(path), threads=threads, any_host=any_host)

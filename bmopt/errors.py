@@ -59,6 +59,10 @@ class IsolatedToolError(BmoptError):
     """A third-party tool that died, hung or failed in its own process."""
 
 
+class BuildError(BmoptError):
+    """An engine that refuses the model or its build options."""
+
+
 class HostError(BmoptError):
     """This host cannot run the artifact."""
 

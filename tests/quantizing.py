@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
+from bmopt.backends.nvinfer.schemes import scheme_for
 from bmopt.backends.onnxruntime.schemes import SCHEMES
 from bmopt.calibration.collect import collect_ranges
 from bmopt.calibration.plan import make_plan
@@ -68,6 +69,13 @@ def parse_again(model: ir.Model) -> ir.Model:
 def scheme(device: str = "x86-vnni", rules: FloatRules | None = None) -> Scheme:
     """Return a device's scheme with its rules off, or others."""
     return dataclasses.replace(SCHEMES[device], rules=rules or FloatRules())
+
+
+def inputs_scheme(
+    precision: str = "int8", rules: FloatRules | None = None, engine: str = "trt"
+) -> Scheme:
+    """Return a scheme with Q/DQ before inputs, its rules off, or others."""
+    return dataclasses.replace(scheme_for(engine, precision), rules=rules or FloatRules())
 
 
 def entry(low: float, high: float, infinities: int = 0) -> TensorRange:
@@ -129,10 +137,11 @@ def quantized(
     rules: FloatRules | None = None,
     keep_float: Sequence[str] = (),
     seed: int = 0,
+    wanted: Scheme | None = None,
 ) -> tuple[ir.Model, QuantPlan]:
     """Return a quantised copy, calibrated on seeded samples, and its plan."""
     table = measured(model, samples_for(model, seed=seed))
-    plan = make_plan(model, table, scheme(device, rules), keep_float=keep_float)
+    plan = make_plan(model, table, wanted or scheme(device, rules), keep_float=keep_float)
     copy = model.clone()
     Quantize(plan)(copy)
     onnx.checker.check_model(ir.to_proto(copy), full_check=True)

@@ -6,12 +6,16 @@ Integer-Arithmetic-Only Inference" (2018): real = scale * (integer - zero_point)
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 
 from bmopt.core.plan import ActivationQuant, WeightQuant
 from bmopt.core.ranges import Interval
 from bmopt.core.runner import Array
 from bmopt.core.scheme import Encoding
+from bmopt.errors import QuantizationError
 from bmopt.graph.products import Product
 from bmopt.graph.values import constant_array
 
@@ -52,18 +56,20 @@ def clips_alike(quant: ActivationQuant, encoding: Encoding, low: float, high: fl
     return smallest >= low - slack and largest <= high + slack
 
 
-def encode_weight(product: Product, encoding: Encoding, input_scale: float) -> WeightQuant:
+def encode_weight(product: Product, encoding: Encoding, input_scale: float | None) -> WeightQuant:
     """Return the scales of the product's weight: the largest magnitude fills the type.
 
-    A scale grows where the bias, stored as int32 at ``input_scale * scale``, would overflow.
+    A scale grows where the bias, stored as int32 at ``input_scale * scale``, would overflow;
+    without ``input_scale`` the bias stays in float.
     """
     limit = min(encoding.high, -encoding.low)
     weight = np.abs(product.weight().astype(np.float64, copy=False))
     axes = tuple(a for a in range(weight.ndim) if a != product.axis)
     largest = weight.max(axis=axes) if weight.size else np.zeros(product.channels)
-    bias = _bias_magnitude(product)
-    least = np.maximum(bias / (input_scale * _BIAS_LIMIT), 0.0)
-    scales = np.maximum(largest / limit, least)
+    scales = largest / limit
+    if input_scale is not None:
+        bias = _bias_magnitude(product)
+        scales = np.maximum(scales, np.maximum(bias / (input_scale * _BIAS_LIMIT), 0.0))
     if not encoding.per_channel:
         scales = scales.max(keepdims=True)
     scales = np.where(scales > _SMALLEST_SCALE, scales, 1.0).astype(np.float32)
@@ -74,8 +80,28 @@ def encode_weight(product: Product, encoding: Encoding, input_scale: float) -> W
         axis=axis,
         scales=tuple(float(s) for s in scales),
         limit=limit,
-        bias=product.bias,
+        bias=None if input_scale is None else product.bias,
     )
+
+
+def with_scales(quant: WeightQuant, product: Product, scales: tuple[float, ...]) -> WeightQuant:
+    """Return ``quant`` with scales that are known: one, or one per output channel.
+
+    Raises:
+        QuantizationError: Their number fits neither, or one is not a positive number.
+    """
+    node = product.node.name
+    if len(scales) not in (1, product.channels):
+        raise QuantizationError(
+            f"node {node!r}: {len(scales)} scales for a weight of {product.channels} output "
+            "channels; give one, or one per channel"
+        )
+    if not all(0.0 < scale < math.inf for scale in scales):
+        raise QuantizationError(
+            f"node {node!r}: a scale of its weight is not a positive number; export it again"
+        )
+    axis = product.axis if len(scales) > 1 else None
+    return dataclasses.replace(quant, axis=axis, scales=scales)
 
 
 def _bias_magnitude(product: Product) -> Array:

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.calibration.float_rules import rule_reason
 from bmopt.core.ranges import RangeTable
 from bmopt.core.scheme import Scheme
 from bmopt.graph.origin import origin_of
-from bmopt.graph.products import Product, clip_after, clip_bounds, multiply_adds, product_of
+from bmopt.graph.products import Product, clip_after, clip_bounds, product_of
 from bmopt.graph.values import constant_scalar, constant_tensor
+
+NEAR_INPUT = "so near the input it is faster in float"
+KEPT = "kept in float as asked"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +127,7 @@ class _Placer:
         ):
             return ""
         if matches(node, self._keep_float):
-            return "kept in float as asked"
+            return KEPT
         if node.op_type in scheme.products:
             return self._product_reason(node)
         reason = _shape_reason(node) or self._inputs_reason(node)
@@ -142,19 +146,10 @@ class _Placer:
         return reason or self._rule_reason(product)
 
     def _rule_reason(self, product: Product) -> str | None:
-        rules = self._scheme.rules
         if self._prefix_left > 0:
             self._prefix_left -= 1
-            return "so near the input it is faster in float"
-        if product.node.op_type == "Conv":
-            if product.is_depthwise:
-                narrow = product.channels < rules.narrow_depthwise
-                return f"depthwise over {product.channels} channels only" if narrow else None
-            inputs = product.shape[1] * product.groups
-            return f"reads {inputs} channels only" if inputs <= rules.narrow_input else None
-        work = multiply_adds(product)
-        small = work is not None and work < rules.small_product
-        return f"only {work} multiply-adds" if small else None
+            return NEAR_INPUT
+        return rule_reason(product, self._scheme.rules)
 
     def _inputs_reason(self, node: ir.Node) -> str | None:
         missing = [v for v in _data_inputs(node) if v not in self._there]
@@ -163,15 +158,28 @@ class _Placer:
         return "its input is in float"
 
     def _range_reason(self, values: Sequence[ir.Value]) -> str | None:
-        for value in values:
-            entry = self._table.tensors.get(value.name or "")
-            if entry is None:
-                return f"no range for tensor {value.name!r}"
-            if entry.is_zero:
-                return f"tensor {value.name!r} never left zero in calibration"
-            if entry.infinities:
-                return f"tensor {value.name!r} holds infinities"
-        return None
+        return range_reason(self._table, values)
+
+
+def range_reason(table: RangeTable, values: Sequence[ir.Value]) -> str | None:
+    """Say why one of ``values`` has no range to quantise it with; None where all have."""
+    for value in values:
+        entry = table.tensors.get(value.name or "")
+        if entry is None:
+            return f"no range for tensor {value.name!r}"
+        if entry.is_zero:
+            return f"tensor {value.name!r} never left zero in calibration"
+        if entry.infinities:
+            return f"tensor {value.name!r} holds infinities"
+    return None
+
+
+def weight_reason(product: Product) -> str | None:
+    """Say why the weight of ``product`` cannot be stored in 8 bits; None where it can."""
+    weight = constant_tensor(product.node.inputs[1])
+    if weight is None or weight.dtype != ir.DataType.FLOAT:
+        return "its weight is not float32"
+    return None if np.isfinite(product.weight()).all() else "its weight holds infinities"
 
 
 def _above(node: ir.Node) -> ir.Node | None:
@@ -182,11 +190,8 @@ def _above(node: ir.Node) -> ir.Node | None:
 def _form_reason(product: Product) -> str | None:
     """Say why the form of the product has no integer kernel."""
     node = product.node
-    weight = constant_tensor(node.inputs[1])
-    if weight is None or weight.dtype != ir.DataType.FLOAT:
-        return "its weight is not float32"
-    if not np.isfinite(product.weight()).all():
-        return "its weight holds infinities"
+    if reason := weight_reason(product):
+        return reason
     if product.bias is not None and (reason := _bias_reason(node.inputs[product.bias])):
         return reason
     if node.op_type == "MatMul" and len(product.shape) != 2:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from bmopt.calibration.encoding import clips_alike, encode_activation, encode_weight
+from bmopt.calibration.encoding import (
+    clips_alike,
+    encode_activation,
+    encode_weight,
+    with_scales,
+)
 from bmopt.calibration.placement import Placement, final_output, place
-from bmopt.core.plan import ActivationQuant, QuantPlan
+from bmopt.calibration.plan_inputs import plan_inputs
+from bmopt.core.plan import ActivationQuant, QuantPlan, WeightQuant
 from bmopt.core.ranges import Interval, Method, RangeTable
 from bmopt.core.scheme import Scheme
-from bmopt.graph.products import clip_after, clip_bounds, product_of
+from bmopt.graph.products import Product, clip_after, clip_bounds, product_of
 from bmopt.graph.values import constant_tensor
 
 
@@ -22,23 +28,37 @@ def make_plan(
     *,
     method: Method = "minmax",
     keep_float: Sequence[str] = (),
+    weight_scales: Mapping[str, tuple[float, ...]] | None = None,
 ) -> QuantPlan:
     """Return the plan to quantise ``model`` after ``scheme`` with ``method``'s ranges.
 
-    ``keep_float`` holds node names, globs or ``op:Type``.
+    ``keep_float`` holds node names, globs or ``op:Type``. ``weight_scales`` has the scales of
+    weights that are known already, by product node: one, or one per output channel.
+
+    Raises:
+        QuantizationError: Known scales that do not fit their weight.
     """
+    known = weight_scales or {}
+    if scheme.side == "inputs":
+        return plan_inputs(model.graph, table, scheme, method, keep_float, known)
     placement = place(model.graph, table, scheme, keep_float)
-    return _Planner(table, scheme, method, placement).run()
+    return _Planner(table, scheme, method, placement, known).run()
 
 
 class _Planner:
     def __init__(
-        self, table: RangeTable, scheme: Scheme, method: Method, placement: Placement
+        self,
+        table: RangeTable,
+        scheme: Scheme,
+        method: Method,
+        placement: Placement,
+        known: Mapping[str, tuple[float, ...]],
     ) -> None:
         self._table = table
         self._scheme = scheme
         self._method = method
         self._placement = placement
+        self._known = known
         self._integer = set(placement.integer)
         self._encodings: dict[str, ActivationQuant] = {}
         self._folded: list[str] = []
@@ -51,8 +71,7 @@ class _Planner:
         for node in self._placement.integer:
             product = product_of(node) if node.op_type in self._scheme.products else None
             if product is not None:
-                scale = self._encodings[_name(node.inputs[0])].scale
-                weights[node.name or ""] = encode_weight(product, self._scheme.weight, scale)
+                weights[node.name or ""] = self._weight(product)
         return QuantPlan(
             model=self._table.model,
             scheme=self._scheme.name,
@@ -66,6 +85,15 @@ class _Planner:
             ),
             float_nodes=dict(self._placement.reasons),
         )
+
+    def _weight(self, product: Product) -> WeightQuant:
+        node = product.node
+        scale = self._encodings[_name(node.inputs[0])].scale
+        quant = encode_weight(
+            product, self._scheme.weight, scale if self._scheme.quantize_bias else None
+        )
+        known = self._known.get(node.name or "")
+        return quant if known is None else with_scales(quant, product, known)
 
     def _encode_inputs(self, node: ir.Node) -> None:
         many = node.op_type in self._scheme.followers

@@ -16,7 +16,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bmopt.workflow.cache import cache_folder, clear_cache
+    from bmopt.core.cache_folder import cache_folder
+    from bmopt.workflow.cache import clear_cache
 
     folder = cache_folder()
     if arguments.clear:

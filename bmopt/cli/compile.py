@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmopt.cli.engine_options import add_engine
 from bmopt.cli.options import (
     add_json,
     add_model,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
-        "--target", metavar="T", help="engine-precision[:device] (default: ort-int8)"
+        "--target",
+        metavar="T",
+        help="engine-precision[:device], e.g. trt-int8, rtx-fp16:sm89 (default: ort-int8)",
     )
     parser.add_argument(
         "-o", "--out", metavar="DIR", type=Path, help="the artifact folder (default: MODEL.TARGET)"
@@ -40,6 +43,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pipeline(parser, default="simplify if left out")
     add_shapes(parser)
     add_running(parser)
+    add_engine(parser)
+    parser.add_argument(
+        "--require-engine",
+        action="store_const",
+        const=True,
+        help="fail where the engine cannot be built here, rather than write the graph alone",
+    )
     parser.add_argument(
         "--duration",
         dest="duration_s",
@@ -77,6 +87,18 @@ def _add_quantisation(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         action="append",
         help="node name, glob or op:Type to leave in float; repeatable",
+    )
+    parser.add_argument(
+        "--float",
+        dest="float_type",
+        metavar="T",
+        help="what is not in 8 bits on a GPU: fp32 (default), fp16 or bf16",
+    )
+    parser.add_argument(
+        "--cast-io",
+        action="store_const",
+        const=True,
+        help="inputs and outputs become half precision too where the rest does",
     )
     parser.add_argument(
         "--method", metavar="M", help="how ranges are chosen; auto takes the most accurate"

@@ -9,15 +9,28 @@ import sys
 from collections.abc import Sequence
 
 from bmopt import __version__
-from bmopt.cli import cache, calibrate, compile, demo, doctor, inspect, optimize, targets
+from bmopt.cli import (
+    build,
+    cache,
+    calibrate,
+    compile,
+    demo,
+    doctor,
+    inspect,
+    lint,
+    optimize,
+    targets,
+)
 from bmopt.cli.verb import OneLineParser, Verb
 from bmopt.errors import BmoptError, HostError, OutputError
 
 VERBS: tuple[Verb, ...] = (
     compile.VERB,
+    build.VERB,
     optimize.VERB,
     calibrate.VERB,
     inspect.VERB,
+    lint.VERB,
     targets.VERB,
     doctor.VERB,
     cache.VERB,

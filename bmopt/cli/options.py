@@ -24,7 +24,8 @@ def add_shapes(parser: argparse.ArgumentParser) -> None:
         "--shapes",
         metavar="INPUT:SIZES",
         action="append",
-        help="sizes of an input with dynamic axes, e.g. input:1x3x224x224; repeatable",
+        help="sizes of an input with dynamic axes, e.g. input:1x3x224x224, or the smallest, "
+        "usual and largest that an engine is to run, input:MIN:OPT:MAX; repeatable",
     )
 
 

@@ -20,15 +20,34 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
         report: As ``compile_model`` returns it.
         verbose: List every node left in float rather than the first few.
     """
-    kind = "INT8" if "int8" in report["target"] else "compiled"
-    reference = "FP32" if kind == "INT8" else "source"
+    kind = _kind(report["target"])
+    reference = "source" if kind == "FP32" or report.get("imported") else "FP32"
     rows = [*_size_rows(report), *_accuracy_rows(report), *_latency_rows(report)]
     print_table((report["target"], reference, kind, ""), rows, right=(1, 2))
     say()
     _print_verdict(report, reference, kind)
     if "placement" in report:
-        _print_placement(report["placement"], verbose=verbose)
+        _print_placement(report["placement"], kind, verbose=verbose)
+    if "cast" in report:
+        _print_cast(report["cast"], verbose=verbose)
+    _print_engine(report)
     _print_use(report["artifact"]["path"], [entry["name"] for entry in report["inputs"]])
+
+
+def print_build(report: Report) -> None:
+    """Print what ``build_artifact`` made."""
+    _print_engine(report)
+    for name, value in report["golden_sqnr_db"].items():
+        shown = "cannot be compared" if value is None else f"{_decibels(value)} SQNR"
+        say(f"output {name!r} against the graph's golden outputs: {shown}")
+    _print_verdict(report, "source", _kind(report["target"]))
+    say()
+    say(f"artifact: {report['artifact']['path']}", style="bold")
+
+
+def _kind(target: str) -> str:
+    """Return the precision of a target as a heading."""
+    return target.partition(":")[0].rpartition("-")[2].upper()
 
 
 def brief(report: Report) -> dict[str, Any]:
@@ -51,6 +70,8 @@ def _accuracy_rows(report: Report) -> list[tuple[str, ...]]:
         return []
     metric, samples = found["metric"], f"{found['samples']} samples"
     rows = []
+    if found.get("note"):
+        samples = f"{samples}, {found['note']}"
     if metric not in ("none", "agreement"):
         scores = (_score(found[side], metric) for side in ("reference", "candidate"))
         rows.append((metric, *scores, samples + _difference(found)))
@@ -88,7 +109,9 @@ def _latency_rows(report: Report) -> list[tuple[str, ...]]:
         return []
     threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
     times = (time_text(found[side]) for side in ("reference_ns", "candidate_ns"))
-    return [("latency", *times, f"x {found['ratio']:.3f} {_interval(found)}, {threads}")]
+    rival = found.get("reference", "source")
+    note = threads if rival == "source" else f"beside {rival}"
+    return [("latency", *times, f"x {found['ratio']:.3f} {_interval(found)}, {note}")]
 
 
 def _interval(found: Mapping[str, Any]) -> str:
@@ -103,6 +126,8 @@ def _print_verdict(report: Report, reference: str, kind: str) -> None:
         say(f"latency was not measured{f': {note}' if note else ''}")
         return
     ratio, verdict = float(found["ratio"]), found["verdict"]
+    rival = found.get("reference", "source")
+    reference = reference if rival == "source" else rival
     if verdict == "slower":
         say(f"{kind} is SLOWER than {reference} here: {ratio:.2f} x the time", style="bold red")
     elif verdict == "faster":
@@ -115,9 +140,42 @@ def _print_verdict(report: Report, reference: str, kind: str) -> None:
         say(note)
 
 
-def _print_placement(placement: Mapping[str, Any], *, verbose: bool) -> None:
+def _print_engine(report: Report) -> None:
+    engine, note = report.get("engine"), report.get("engine_note")
+    if engine is not None:
+        devices = f" for {' '.join(engine['devices'])}" if engine["devices"] else ""
+        say(
+            f"engine: {engine['engine']} {engine['version']}{devices}, "
+            f"{size_text(engine['size_bytes'])}, built in {engine['seconds']:.1f} s"
+        )
+    elif note:
+        say(note)
+
+
+def _print_cast(cast: Mapping[str, Any], *, verbose: bool) -> None:
+    kept = cast["float_nodes"]
+    say(f"floats are {cast['dtype']}, but for {len(kept)} nodes that stay float32")
+    rows = list(kept.items())
+    print_table(("node in float32", "reason"), rows if verbose else rows[:_SHOWN_NODES])
+
+
+def _print_audit(audit: Mapping[str, Any]) -> None:
+    share = audit["integer_work"]
+    if share is None:
+        return
+    where = f"{audit['engine']} {audit['version']} for {' '.join(audit['devices'])}"
+    say(f"audit by {where}: {percent_text(share)} of the multiply-adds marked 8-bit run so")
+    rows = list(audit["in_float"].items())
+    print_table(("marked 8-bit, runs in float", "why"), rows[:_SHOWN_NODES])
+
+
+def _print_placement(placement: Mapping[str, Any], kind: str, *, verbose: bool) -> None:
     integer, rest = placement["integer"], placement["float"]
-    say(f"{integer} of {integer + rest} nodes run in INT8")
+    audit = placement.get("audit")
+    verb = "run" if audit is None else "are to run"
+    say(f"{integer} of {integer + rest} nodes {verb} in {kind}")
+    if audit is not None:
+        _print_audit(audit)
     left = [node for node in placement["nodes"] if not node["integer"]]
     shown = left if verbose else left[:_SHOWN_NODES]
     rows = [(n["node"], n["op"], n["kernel"] or "-", n["reason"]) for n in shown]

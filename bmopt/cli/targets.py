@@ -19,9 +19,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json([dataclasses.asdict(status) for status in found])
         return 0
     rows = [
-        (str(s.target), _yes(s.compile), _yes(s.run), s.version or "-", s.reason) for s in found
+        (s.target, _yes(s.compile), _yes(s.build), _yes(s.run), s.version or "-", s.reason)
+        for s in found
     ]
-    print_table(("target", "compile", "run", "version", "reason"), rows)
+    print_table(("target", "compile", "build", "run", "version", "reason"), rows)
     return 0
 
 
@@ -29,4 +30,4 @@ def _yes(able: bool) -> str:
     return "yes" if able else "no"
 
 
-VERB = Verb("targets", "say what can be compiled and run here, and why not", add_json, _run)
+VERB = Verb("targets", "say what can be compiled, built and run here, and why not", add_json, _run)

@@ -7,12 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Capabilities:
-    """Whether a target can be compiled and run here.
+    """Whether a target can be compiled, built and run here.
 
     Attributes:
         compile: An artifact for the target can be made on this host.
+        build: Its engine can be built here too; where it cannot, the artifact holds the graph
+            and the device builds the engine.
         run: Such an artifact can be run on this host.
-        reason: Why either is false; empty where both hold.
+        reason: Why any of them is false; empty where all hold.
         version: The engine's version, empty where it is not installed.
     """
 
@@ -20,8 +22,9 @@ class Capabilities:
     run: bool
     reason: str = ""
     version: str = ""
+    build: bool = True
 
     @classmethod
     def none(cls, reason: str) -> Capabilities:
         """Return the capabilities of an engine that is not usable, with the reason."""
-        return cls(compile=False, run=False, reason=reason)
+        return cls(compile=False, run=False, build=False, reason=reason)

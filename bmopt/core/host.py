@@ -31,6 +31,7 @@ __all__ = ["Gpu", "Host", "architecture", "cpu_flags", "current_mhz", "host_fact
 NOT_INSTALLED = "not installed"
 
 _ENGINES = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim")
+_OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx")
 _GPU_QUERY = (
     "--query-gpu=name,driver_version,memory.total,compute_cap",
     "--format=csv,noheader,nounits",
@@ -134,7 +135,11 @@ def current_mhz(root: Path = ROOT) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """Return package -> installed version, without importing the packages."""
+    """Return package -> installed version, without importing the packages.
+
+    Cache keys hold what this returns, so a package that most hosts lack is named only where it is
+    installed: which others bmopt knows of changes no key.
+    """
     # Costs as much as all the rest of this module, and most callers do not need it.
     from importlib import metadata
 
@@ -144,7 +149,11 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             return NOT_INSTALLED
 
-    return {name: version(name) for name in _ENGINES}
+    optional = {name: version(name) for name in _OPTIONAL}
+    return {
+        **{name: version(name) for name in _ENGINES},
+        **{name: found for name, found in optional.items() if found != NOT_INSTALLED},
+    }
 
 
 def _physical_cores(root: Path) -> int | None:

@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from bmopt.errors import IsolatedToolError
@@ -27,16 +28,24 @@ class IsolatedProcess:
     """
 
     def __init__(
-        self, name: str, timeout_s: float, child: subprocess.Popen[bytes], output: IO[bytes]
+        self,
+        name: str,
+        timeout_s: float,
+        child: subprocess.Popen[bytes],
+        output: IO[bytes],
+        listen: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._child = child
         self._output = output
+        self._listen = listen
         self._started_ns = time.monotonic_ns()
 
     def wait(self) -> str:
         """Return the end of what the child printed, once it has ended well. Call it once.
+
+        Meanwhile each line that it prints is passed to ``listen``, if that was given.
 
         Raises:
             IsolatedToolError: It exited with an error, was killed by a signal, or ran out of
@@ -50,6 +59,7 @@ class IsolatedProcess:
         timer.daemon = True
         timer.start()
         try:
+            self._pass_on_lines()
             code = self._child.wait()
             said = self._tail()
         finally:
@@ -68,6 +78,14 @@ class IsolatedProcess:
             self._end_group()
             self._child.wait()
         self._output.close()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+
+    def _pass_on_lines(self) -> None:
+        if self._listen is None or self._child.stdout is None:
+            return
+        for line in self._child.stdout:
+            self._listen(line.decode(errors="replace").rstrip("\n"))
 
     def _stop_late(self, late: threading.Event) -> None:
         late.set()
@@ -84,8 +102,23 @@ class IsolatedProcess:
         return self._output.read().decode(errors="replace")
 
 
-def start_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> IsolatedProcess:
+def start_isolated(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    name: str,
+    listen: Callable[[str], None] | None = None,
+    folder: Path | None = None,
+) -> IsolatedProcess:
     """Start ``argv`` in a process group of its own and return at once.
+
+    Args:
+        argv: The program and its arguments.
+        timeout_s: Seconds it may take.
+        name: What to call it in messages.
+        listen: Is told each line of the child's standard output as it comes, while somebody
+            waits; only the standard error is kept for messages then.
+        folder: Where it runs; where this process does if not given.
 
     Raises:
         IsolatedToolError: The program cannot be started.
@@ -95,14 +128,15 @@ def start_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> Isola
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=output if listen is None else subprocess.PIPE,
+            stderr=output,
             start_new_session=True,
+            cwd=folder,
         )
     except OSError as error:
         output.close()
         raise IsolatedToolError(f"{name} cannot be started ({error.strerror})") from error
-    return IsolatedProcess(name, timeout_s, child, output)
+    return IsolatedProcess(name, timeout_s, child, output, listen)
 
 
 def run_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bmopt.errors import QuantizationError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,11 @@ class WeightQuant:
 
     Attributes:
         input: Index of the weight among the node's inputs.
-        dtype: Element type, ``"int8"`` (zero point 0) or ``"uint8"`` (zero point 128).
+        dtype: Element type, ``"int8"`` or ``"float8e4m3fn"`` (zero point 0) or ``"uint8"``
+            (zero point 128).
         axis: Channel axis of ``scales``; ``None`` where there is one scale.
         scales: One scale, or one per channel.
-        limit: Largest magnitude of an integer.
+        limit: Largest magnitude of a stored value.
         bias: Index of a bias input that becomes int32 at scale ``input scale * scales``.
     """
 
@@ -56,6 +57,9 @@ class QuantPlan:
         folded: Activation nodes removed because their output's encoding clips alike.
         moved: Integer nodes that only move values and read and write the integers themselves.
         float_nodes: Node that could run in integers but does not -> reason.
+        reads: Integer node -> the inputs that read a Q/DQ pair, for a scheme that quantises
+            inputs; None where pairs stand behind integer nodes and all of their inputs are read
+            so.
     """
 
     model: str
@@ -67,6 +71,7 @@ class QuantPlan:
     folded: tuple[str, ...]
     moved: tuple[str, ...]
     float_nodes: Mapping[str, str]
+    reads: Mapping[str, tuple[int, ...]] | None = None
 
     def require_model(self, digest: str) -> None:
         """Raise ``QuantizationError`` unless the plan is for the model ``digest``."""
@@ -100,6 +105,8 @@ class QuantPlan:
             }
             for key in ("integer", "folded", "moved"):
                 document[key] = tuple(document[key])
+            if document["reads"] is not None:
+                document["reads"] = {k: tuple(v) for k, v in document["reads"].items()}
             return cls(**document)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise QuantizationError(f"{source}: is not a quantisation plan ({error!r})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 import onnx_ir as ir
@@ -34,6 +34,15 @@ class Runner(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class DeviceTimed(Protocol):
+    """A runner on a device with a clock of its own."""
+
+    @property
+    def device_ns(self) -> int | None:
+        """Nanoseconds between the device events around the last run; None before the first."""
 
 
 OpenModel = Callable[[ir.Model], Runner]

@@ -1,4 +1,4 @@
-"""Targets: what an artifact is made for, as ``engine-precision[:device]``."""
+"""Targets: what an artifact is made for, as ``engine-precision[:device[+device]]``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ import dataclasses
 
 from bmopt.errors import TargetError
 
-ENGINES: dict[str, tuple[str, ...]] = {"ort": ("fp32", "int8")}
+ENGINES: dict[str, tuple[str, ...]] = {
+    "ort": ("fp32", "fp16", "int8"),
+    "trt": ("fp32", "fp16", "bf16", "int8", "fp8"),
+    "rtx": ("fp32", "fp16", "bf16", "int8", "fp8"),
+}
 """Engine -> its precisions."""
 
+_CPUS = ("x86-vnni", "x86-avx512", "x86-avx2", "arm64-dotprod", "arm64")
+_RTX_SMS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+
 DEVICES: dict[str, tuple[str, ...]] = {
-    "ort": ("x86-vnni", "x86-avx512", "x86-avx2", "arm64-dotprod", "arm64"),
+    "ort-fp32": ("cuda", "tensorrt"),
+    "ort-fp16": ("cuda", "tensorrt"),
+    "ort-int8": (*_CPUS, "tensorrt"),
+    **{f"trt-{precision}": () for precision in ENGINES["trt"]},
+    **{f"rtx-{precision}": _RTX_SMS for precision in ENGINES["rtx"] if precision != "fp8"},
+    "rtx-fp8": ("sm89", "sm120", "sm121"),
 }
-"""Engine -> the devices that an artifact can be made for; none given means this host."""
+"""Target without device -> the devices it can be made for; none given means this host."""
+
+QUANTIZED = ("int8", "fp8")
+"""Precisions that need a quantisation plan."""
+
+HALVES = {"fp16": "float16", "bf16": "bfloat16"}
+"""Precisions that need a cast plan -> element type of their floats."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +40,7 @@ class Target:
     Attributes:
         engine: For example ``"ort"``.
         precision: For example ``"int8"``.
-        device: For example ``"x86-vnni"``; empty for this host.
+        device: For example ``"x86-vnni"``, or ``"sm86+sm89"``; empty for this host.
     """
 
     engine: str
@@ -31,7 +49,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Parse ``engine-precision[:device]``.
+        """Parse ``engine-precision[:device[+device]]``.
 
         Raises:
             TargetError: A part is unknown; the message lists the valid ones.
@@ -40,15 +58,37 @@ class Target:
         engine, _, precision = head.partition("-")
         if engine not in ENGINES or precision not in ENGINES[engine]:
             raise TargetError(f"unknown target {text!r}; valid are {', '.join(all_targets())}")
-        if ":" in text and device not in DEVICES[engine]:
-            valid = ", ".join(DEVICES[engine])
-            raise TargetError(f"unknown device {device!r} in {text!r}; {engine} has {valid}")
-        return cls(engine, precision, device)
+        target = cls(engine, precision, device)
+        if ":" in text:
+            _check_devices(target, text)
+        return target
+
+    @property
+    def head(self) -> str:
+        """The target without its device."""
+        return f"{self.engine}-{self.precision}"
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device named."""
+        return tuple(self.device.split("+")) if self.device else ()
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads back."""
-        head = f"{self.engine}-{self.precision}"
-        return f"{head}:{self.device}" if self.device else head
+        return f"{self.head}:{self.device}" if self.device else self.head
+
+
+def _check_devices(target: Target, text: str) -> None:
+    valid = DEVICES[target.head]
+    parts = target.device.split("+")
+    for part in parts:
+        if part not in valid:
+            listed = f"has {', '.join(valid)}" if valid else "takes none: it is made where it runs"
+            raise TargetError(f"unknown device {part!r} in {text!r}; {target.head} {listed}")
+    if len(parts) > 1 and target.engine != "rtx":
+        raise TargetError(f"{text!r}: name one device; only rtx targets take several")
+    if len(set(parts)) < len(parts):
+        raise TargetError(f"{text!r}: names a device twice")
 
 
 def all_targets() -> tuple[str, ...]:

@@ -95,6 +95,15 @@ def _matrix_multiply_adds(product: Product) -> int | None:
     return math.prod(product.shape) * rows
 
 
+def rows_of(product: Product) -> int | None:
+    """Return how many rows a matrix product's data has in all; None where that is not known."""
+    shape = product.node.outputs[0].shape
+    if shape is None:
+        return None
+    sizes = [size for size in list(shape)[:-1] if isinstance(size, int)]
+    return math.prod(sizes) if len(sizes) == len(shape) - 1 else None
+
+
 def clip_after(node: ir.Node) -> ir.Node | None:
     """Return the Relu or constant Clip that alone reads the node's output, if there is one."""
     reader = only_consumer(node.outputs[0])

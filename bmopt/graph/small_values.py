@@ -18,6 +18,16 @@ from bmopt.graph.macs import Shape
 MAX_ELEMENTS = 256
 """Constants with more elements than this are left alone."""
 
+_NUMPY_TYPES = frozenset(
+    f"tensor({name})"
+    for name in (
+        *("bool", "double", "float", "float16"),
+        *("int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    )
+)
+"""What ONNX Runtime returns as arrays of the same type; float8 for one comes back as uint8."""
+
 _RANDOM = frozenset({"Bernoulli", "Multinomial"})
 
 
@@ -91,7 +101,8 @@ def _run(
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(part.SerializeToString(), options)
-        results = session.run(names, {})
+        names = [out.name for out in session.get_outputs() if out.type in _NUMPY_TYPES]
+        results = session.run(names, {}) if names else []
     except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented):
         return {}
     found = zip(names, results, strict=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -89,9 +91,10 @@ class QdqWriter:
     ) -> tuple[ir.Node, ir.Node]:
         name = value.name or "tensor"
         scale = self._constant(f"{name}_scale", np.array(quant.scale, np.float32))
-        zero = self._constant(f"{name}_zero_point", np.array(quant.zero_point, quant.dtype))
+        dtype = _stored_type(quant.dtype)
+        zero = self._constant(f"{name}_zero_point", np.array(quant.zero_point, dtype))
         quantize = self._node("QuantizeLinear", [value, scale, zero], f"{name}_quantized", origin)
-        quantize.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(np.dtype(quant.dtype)))
+        quantize.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(dtype))
         stored = quantize.outputs[0]
         dequantize = self._node(
             "DequantizeLinear", [stored, scale, zero], f"{name}_dequantized", origin
@@ -106,10 +109,13 @@ class QdqWriter:
         assert array is not None
         scales = np.array(quant.scales, np.float32)
         spread = scales if quant.axis is None else _along(scales, quant.axis, array.ndim)
-        rounded = np.rint(array / spread).clip(-quant.limit, quant.limit)
+        dtype = _stored_type(quant.dtype)
+        steps = (array / spread).clip(-quant.limit, quant.limit)
         middle = 128 if quant.dtype == "uint8" else 0
-        stored = (rounded + middle).astype(quant.dtype)
-        zeros = np.full(scales.shape, middle, quant.dtype)
+        # float8 has steps of its own, to which the conversion rounds.
+        rounded = np.rint(steps) + middle if np.issubdtype(dtype, np.integer) else steps
+        stored = rounded.astype(dtype)
+        zeros = np.full(scales.shape, middle, dtype)
         return self._dequantized(node, weight.name or "weight", stored, scales, zeros, quant.axis)
 
     def _quantize_bias(self, product: Product, quant: WeightQuant, input_scale: float) -> None:
@@ -171,6 +177,10 @@ class QdqWriter:
         node.outputs[0].name = name
         merge_origin(node, [origin])
         return node
+
+
+def _stored_type(name: str) -> np.dtype[Any]:
+    return np.dtype(ml_dtypes.float8_e4m3fn if name == "float8e4m3fn" else name)
 
 
 def _along(scales: Array, axis: int, rank: int) -> Array:

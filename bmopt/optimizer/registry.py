@@ -11,6 +11,7 @@ from bmopt.optimizer.pass_base import Pass
 _PACKAGE = "bmopt.optimizer.passes"
 
 PASSES: dict[str, str] = {
+    "cast-float": "cast_float:CastFloat",
     "drop-dead": "drop_dead:DropDead",
     "drop-no-ops": "drop_no_ops:DropNoOps",
     "fold-affine": "fold_affine:FoldAffine",
@@ -35,6 +36,7 @@ PASSES: dict[str, str] = {
     "pool-means": "pool_means:PoolMeans",
     "quantize": "quantize:Quantize",
     "raise-opset": "raise_opset:RaiseOpset",
+    "strip-qdq": "strip_qdq:StripQdq",
     "unflatten-gemm": "unflatten_gemm:UnflattenGemm",
 }
 """Pass name -> ``module:Class`` below ``bmopt.optimizer.passes``."""

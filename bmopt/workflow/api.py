@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bmopt.errors import UsageError
-from bmopt.workflow.artifact import Artifact, load_artifact
+from bmopt.backends.registry import backend_for
+from bmopt.errors import ArtifactError, UsageError
+from bmopt.workflow import building
+from bmopt.workflow.artifact import Artifact, load_artifact, read_manifest, verified
 from bmopt.workflow.compiling import compile_model
 from bmopt.workflow.progress import Progress
 from bmopt.workflow.recipe import Recipe
@@ -39,6 +41,30 @@ def compile_and_open(
         example_inputs=None if example_inputs is None else tuple(example_inputs),
     )
     return load_artifact(folder, any_host=True)
+
+
+def load_built(path: Path, *, threads: int = 0) -> Artifact:
+    """Open an artifact, or the child with its engine, which is built where there is none.
+
+    Raises:
+        BmoptError: As ``bmopt build`` and ``bmopt.load`` would report it.
+    """
+    manifest, target = verified(path)
+    builder = backend_for(target).builder
+    if builder is None or (path / builder.engine_file).is_file():
+        return load_artifact(path, threads=threads)
+    child = building.default_out(path)
+    if not _is_child(child, manifest["digest"]):
+        building.build_artifact(path, child, duration_s=0.0)
+    return load_artifact(child, threads=threads)
+
+
+def _is_child(path: Path, parent: str) -> bool:
+    """Whether ``path`` holds an artifact that was built from the artifact ``parent``."""
+    try:
+        return bool(read_manifest(path).get("parent") == parent)
+    except ArtifactError:
+        return False
 
 
 def default_out(model: object, target: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +14,20 @@ from typing import Any
 import numpy as np
 
 from bmopt import __version__
-from bmopt.backends.registry import backend_for
+from bmopt.backends.registry import backend_for, reference
 from bmopt.core import digest
+from bmopt.core.engine import EngineBuild
 from bmopt.core.files import MANIFEST, MANIFEST_KEY, write_text
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import Target
 from bmopt.errors import ArtifactError, HostError, TargetError
+from bmopt.workflow.engines import MODEL, read_options
+from bmopt.workflow.stand_in import open_stand_in
 
 FORMAT_VERSION = 1
-MODEL = "model.onnx"
 RANGES = "ranges.json"
 PLAN = "plan.json"
+CAST = "cast.json"
 RECIPE = "recipe.toml"
 REPORT = "report.json"
 GOLDEN = "golden"
@@ -81,12 +85,46 @@ class Artifact:
 def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Artifact:
     """Open an artifact folder after checking that its files are as they were written.
 
-    With ``any_host``, an artifact for another class of processor is opened too; what it answers
-    may then be wrong (8-bit weights saturate without VNNI) and is slow.
+    With ``any_host``, an artifact that this host cannot run is opened too: one for another class
+    of processor as it is (what it answers may then be wrong, since 8-bit weights saturate without
+    VNNI, and is slow), one for a GPU as its graph on ONNX Runtime's CPU provider.
+
+    Raises:
+        ArtifactError: The folder is no artifact, of another version, damaged, or its engine has
+            still to be built.
+        HostError: It was made for a processor or GPU that this host is not.
+    """
+    manifest, target = verified(path)
+    backend = backend_for(target)
+    able = backend.probe(target)
+    builder = backend.builder
+    name = MODEL if builder is None else builder.engine_file
+    there = (path / name).is_file()
+    if any_host and not (able.run and there):
+        opened = open_stand_in(reference(), path / MODEL, target, threads=threads)
+        return Artifact(path, manifest, opened)
+    if not there:
+        raise ArtifactError(
+            f"{path}: its engine is to be built on the device: run 'bmopt build {path}' there, "
+            "or load it with build=True"
+        )
+    if not able.run:
+        raise HostError(f"{path}: {able.reason}; compile it for this host, or pass any_host=True")
+    options = read_options(path)
+    if options is not None and options.strip:
+        raise ArtifactError(
+            f"{path}: its engine is stored without weights, for an application that refits it; "
+            "build it without --strip to load it here"
+        )
+    opened = backend.open(path / name, target, threads=threads, options=options)
+    return Artifact(path, manifest, opened)
+
+
+def verified(path: Path) -> tuple[dict[str, Any], Target]:
+    """Return an artifact's manifest and target after checking its files' digests.
 
     Raises:
         ArtifactError: The folder is no artifact, of another version, or damaged.
-        HostError: It was made for a processor that this host is not.
     """
     manifest = read_manifest(path)
     files = manifest["files"]
@@ -99,14 +137,9 @@ def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Ar
         if digest.of_file(file) != expected:
             raise ArtifactError(f"{path}: {name} was changed after it was compiled; compile again")
     try:
-        target = Target.parse(manifest["target"])
+        return manifest, Target.parse(manifest["target"])
     except TargetError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    backend = backend_for(target)
-    able = backend.probe(target)
-    if not able.run and not any_host:
-        raise HostError(f"{path}: {able.reason}; compile it for this host, or pass any_host=True")
-    return Artifact(path, manifest, backend.open(path / MODEL, threads=threads))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -128,6 +161,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise ArtifactError(f"{file}: version {version!r}; this bmopt reads {FORMAT_VERSION}")
     return dict(manifest)
+
+
+def read_golden(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the recorded inputs and what was answered to them.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+    """
+    golden = folder / GOLDEN
+    pairs = []
+    for source in sorted(golden.glob("input_*.npz")):
+        answer = source.with_name(source.name.replace("input", "output", 1))
+        pairs.append((_load_arrays(source), _load_arrays(answer)))
+    return pairs
+
+
+def _load_arrays(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); compile again") from error
 
 
 def write_golden(folder: Path, runner: Runner, feeds: Sequence[Feeds]) -> None:
@@ -161,6 +216,23 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     write_text(folder / MANIFEST, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
+def engine_identity(built: EngineBuild) -> dict[str, Any]:
+    """Return what a manifest says of an engine: nothing in it depends on when it was built."""
+    return {"name": built.engine, "version": built.version, "devices": list(built.devices)}
+
+
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write what was measured beside the artifact's files, outside its digest."""
-    write_text(folder / REPORT, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(_finite(report), indent=1, allow_nan=False)
+    write_text(folder / REPORT, f"{text}\n")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return ``value`` with infinities and NaN as strings, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bmopt import __version__
 from bmopt.core import digest
+from bmopt.core.cache_folder import cache_folder
 from bmopt.core.files import write_text
 from bmopt.core.host import versions
 from bmopt.errors import OutputError
 
 _ENTRY = re.compile(r"[0-9a-f]{64}(\.onnx(\.data)?)?")
-
-
-def cache_folder() -> Path:
-    """Return ``BMOPT_CACHE_DIR``, or ``bmopt`` in the user's cache folder."""
-    if own := os.environ.get("BMOPT_CACHE_DIR"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    if not base:
-        try:
-            base = str(Path.home() / ".cache")
-        except RuntimeError:  # a user without a home, as containers have them
-            base = tempfile.gettempdir()
-    return Path(base) / "bmopt"
+_ENGINE_FILES = (".engine", ".profile", ".timing")
+"""What an engine writes into a folder that it is given in the cache."""
 
 
 class Cache:
@@ -88,13 +76,18 @@ def clear_cache(folder: Path | None = None) -> int:
             path.unlink()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be cleared ({error.strerror})") from error
-    for kept in [*{path.parent for path in paths}, *{path.parent.parent for path in paths}]:
+    emptied = {above for path in paths for above in path.relative_to(folder).parents[:-1]}
+    for kept in sorted(emptied, key=lambda above: len(above.parts), reverse=True):
         with contextlib.suppress(OSError):  # it holds something else
-            kept.rmdir()
+            (folder / kept).rmdir()
     return size
 
 
 def _entries(folder: Path) -> Iterator[Path]:
     for path in folder.glob("*/??/*"):
-        if _ENTRY.fullmatch(path.name) and path.parent.name == path.name[:2] and path.is_file():
+        if not _ENTRY.fullmatch(path.name) or path.parent.name != path.name[:2]:
+            continue
+        if path.is_dir():
+            yield from (file for file in path.iterdir() if file.suffix in _ENGINE_FILES)
+        else:
             yield path

@@ -13,13 +13,21 @@ _GIB = 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class TargetStatus:
-    """Whether a target can be compiled and run here, and why not."""
+    """Whether a target can be compiled, built and run here, and why not.
+
+    Attributes:
+        target: The target, with a device or without.
+        compile: As in ``Capabilities``, and so are ``build``, ``run``, ``reason`` and ``version``.
+        devices: The devices that can be named behind it.
+    """
 
     target: str
     compile: bool
+    build: bool
     run: bool
     reason: str
     version: str
+    devices: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +40,15 @@ class Finding:
 
 
 def targets() -> list[TargetStatus]:
-    """Return the status of every target and of its devices."""
+    """Return the status of every target, and of its devices where they differ in what they need.
+
+    The GPUs that an engine is built for differ in nothing here, processors and providers do.
+    """
     names = []
     for name in all_targets():
         names.append(name)
-        target = Target.parse(name)
-        if target.precision == "int8":
-            names.extend(f"{name}:{device}" for device in DEVICES[target.engine])
+        if Target.parse(name).engine == "ort":
+            names.extend(f"{name}:{device}" for device in DEVICES[name])
     return [_status(name) for name in names]
 
 
@@ -60,7 +70,10 @@ def diagnose() -> list[Finding]:
 def _status(name: str) -> TargetStatus:
     target = Target.parse(name)
     able = backend_for(target).probe(target)
-    return TargetStatus(name, able.compile, able.run, able.reason, able.version)
+    devices = () if target.device else DEVICES[target.head]
+    return TargetStatus(
+        name, able.compile, able.build, able.run, able.reason, able.version, devices
+    )
 
 
 def _isa(host: Host) -> Finding:

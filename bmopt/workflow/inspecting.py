@@ -24,4 +24,5 @@ def inspect_model(source: Path, *, shapes: Sequence[str] = ()) -> ModelFacts:
     from bmopt.workflow.shapes import parse_shapes
 
     with as_file(source) as path:
-        return model_facts(load_model(path), shapes=parse_shapes(shapes))
+        usual = {name: profile.opt for name, profile in parse_shapes(shapes).items()}
+        return model_facts(load_model(path), shapes=usual)

@@ -1,81 +1,171 @@
-"""The INT8 half of a compilation: ranges, their method, placement, and the Q/DQ model."""
+"""A model in the target's precision: ranges, their method, placement, Q/DQ nodes, casts."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from bmopt.core.digest import of_bytes
-from bmopt.core.host import host_facts
+from bmopt.calibration.casting import make_cast_plan
+from bmopt.core.cast_plan import CastPlan
+from bmopt.core.engine import BuildOptions
+from bmopt.core.imported import to_range_table
 from bmopt.core.plan import QuantPlan
-from bmopt.core.ranges import METHODS, Method, RangeTable
+from bmopt.core.ranges import RangeTable
 from bmopt.core.scheme import FloatRules
+from bmopt.core.target import HALVES, QUANTIZED
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.opset import raise_opset
+from bmopt.graph.sparsity import has_two_four
+from bmopt.optimizer.imported.importing import import_quantized
+from bmopt.optimizer.passes.cast_float import CastFloat
 from bmopt.optimizer.pipeline import Pipeline
+from bmopt.workflow.choosing import choose_method, choose_rules
+from bmopt.workflow.engines import Opener
 from bmopt.workflow.preparing import Job
-from bmopt.workflow.quantizing import Quantizer, format_rules, lacks_integers, parse_rules
+from bmopt.workflow.quantizing import Quantizer, format_rules, lacks_integers
 from bmopt.workflow.ranging import calibrated
-from bmopt.workflow.samples import Head
-
-_METHOD_SAMPLES = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantized:
-    """A Q/DQ model and what it was made from.
+class Lowered:
+    """A model in the target's precision and what it was made from.
 
     Attributes:
-        float_model: The model that ranges and plan belong to.
-        model: The Q/DQ model.
-        plan: The plan that was applied.
-        table: The ranges that the plan was made from.
+        float_model: The float model that ranges and plan belong to.
+        model: The model for the target.
+        plan: The quantisation plan that was applied; None where nothing is in 8 bits.
+        cast: The cast plan that was applied; None where all floats are float32.
+        table: The ranges that the plans were made from; None where there were no samples.
         rules: The placement that was chosen.
         ratios: Latency of every placement timed, relative to all in integers; empty where none
             was timed.
+        notes: What was changed in a model that came quantised, by node.
     """
 
     float_model: ir.Model
     model: ir.Model
-    plan: QuantPlan
-    table: RangeTable
-    rules: FloatRules
-    ratios: dict[str, float]
+    plan: QuantPlan | None = None
+    cast: CastPlan | None = None
+    table: RangeTable | None = None
+    rules: FloatRules = dataclasses.field(default_factory=FloatRules)
+    ratios: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def quantized(job: Job, model: ir.Model) -> Quantized:
-    """Quantise the optimised ``model`` for the job's target.
+def lower(job: Job, model: ir.Model) -> Lowered:
+    """Return the optimised ``model`` in the precision of the job's target.
 
     Raises:
-        QuantizationError: Nothing in it can run in integers.
+        QuantizationError: Nothing in it can run in 8 bits, or what it comes with cannot be kept.
         CalibrationError: A tensor became NaN.
     """
+    if job.target.precision in QUANTIZED:
+        return _quantized(job, model)
+    half = HALVES.get(job.target.precision)
+    if half is None:
+        return Lowered(model, model)
+    table = None
+    if job.calib is not None:
+        table = _ranges(job, model)
+    else:
+        job.progress.warn(
+            "without calibration samples only constants are checked for overflow; give --calib"
+        )
+    return _cast(job, Lowered(model, model, table=table), half)
+
+
+def half_model(job: Job, lowered: Lowered) -> ir.Model:
+    """Return the float model of ``lowered`` in float16, for comparison."""
+    floats = Lowered(lowered.float_model, lowered.float_model, table=lowered.table)
+    return _cast(job, floats, "float16").model
+
+
+def _quantized(job: Job, model: ir.Model) -> Lowered:
     scheme = job.backend.scheme(job.target)
+    imported = import_quantized(model) if job.is_quantized else None
+    if imported is not None:
+        model = imported.model
     model = raise_opset(model, scheme.min_opset)
     if scheme.prepare:
         model = Pipeline.parse(scheme.prepare).run(model).model
-    table = _ranges(job, model)
+    if imported is None:
+        table = _ranges(job, model)
+    else:
+        table = to_range_table(imported, model_digest(model))
+    keeps_scales = imported is not None and scheme.weight.dtype == "int8"
     quantizer = Quantizer(
-        model, table, scheme, job.backend, job.recipe.keep_float, job.recipe.threads
+        model,
+        table,
+        scheme,
+        job.reference,
+        _opener(job, model),
+        (*job.recipe.keep_float, *(() if imported is None else imported.keep_float)),
+        imported.weight_scales if imported is not None and keeps_scales else {},
     )
+    notes = {} if imported is None else imported.notes
+    return _placed(job, quantizer, notes)
+
+
+def _placed(job: Job, quantizer: Quantizer, notes: Mapping[str, str]) -> Lowered:
+    model, table = quantizer.model, quantizer.table
     everything = quantizer.plan("minmax", FloatRules())
+    half = HALVES.get(job.recipe.float_type)
     if reason := lacks_integers(model, everything):
-        job.progress.warn(f"no node runs in INT8 ({reason}): the artifact is a float model")
-        return Quantized(model, model, everything, table, FloatRules(), {})
-    method = _method(job, quantizer)
-    rules, ratios = _rules(job, quantizer, method)
+        job.progress.warn(
+            f"no node runs in {job.target.precision.upper()} ({reason}): the artifact is a float "
+            "model"
+        )
+        lowered = Lowered(model, model, everything, table=table, notes=notes)
+        return _cast(job, lowered, half) if half else lowered
+    method = "minmax" if job.is_quantized else choose_method(job, quantizer)
+    rules, ratios = choose_rules(job, quantizer, method)
     plan = quantizer.plan(method, rules)
     if not plan.weights:
         job.progress.warn(
-            f"nothing runs in INT8: placement {format_rules(rules)} leaves every product in "
-            "float; compile with placement 'all' for integers at any price"
+            f"nothing runs in {job.target.precision.upper()}: placement {format_rules(rules)} "
+            "leaves every product in float; compile with placement 'all' for integers at any price"
         )
     for name, reason in plan.float_nodes.items():
         if "never left zero" in reason:
             job.progress.warn(f"node {name!r} stays in float: {reason}; check the preprocessing")
-    return Quantized(model, quantizer.apply(plan), plan, table, rules, ratios)
+    lowered = Lowered(model, quantizer.apply(plan), plan, None, table, rules, ratios, notes)
+    return _cast(job, lowered, half) if half else lowered
+
+
+def _cast(job: Job, lowered: Lowered, half: str) -> Lowered:
+    plan = make_cast_plan(
+        lowered.model,
+        "float16" if half == "float16" else "bfloat16",
+        table=lowered.table,
+        keep_float=job.recipe.keep_float,
+        keep_io=not job.recipe.cast_io,
+        model_digest=model_digest(lowered.model),
+    )
+    model = CastFloat(plan)(lowered.model.clone()).model
+    return dataclasses.replace(lowered, model=model, cast=plan)
+
+
+def _opener(job: Job, model: ir.Model) -> Opener:
+    half = HALVES.get(job.recipe.float_type)
+
+    def finish(model: ir.Model) -> ir.Model:
+        return _cast(job, Lowered(model, model), half).model if half else model
+
+    options = opening_options(job, model)
+    return Opener(job.backend, job.target, options, job.recipe.threads, finish)
+
+
+def engine_options(job: Job, model: ir.Model) -> BuildOptions | None:
+    """Return how the engine of ``model`` is built, None where the target runs graphs."""
+    return None if job.backend.builder is None else opening_options(job, model)
+
+
+def opening_options(job: Job, model: ir.Model | None = None) -> BuildOptions:
+    """Return how the engine of ``model`` is built, by us or by ONNX Runtime when it opens it."""
+    sparse = model is not None and has_two_four(model)
+    return job.recipe.build_options(job.profiles, has_sparse_weights=sparse)
 
 
 def _ranges(job: Job, model: ir.Model) -> RangeTable:
@@ -86,7 +176,7 @@ def _ranges(job: Job, model: ir.Model) -> RangeTable:
         lambda: calibrated(
             model,
             calib,
-            job.backend,
+            job.reference,
             batch_size=job.batch_size,
             threads=job.recipe.threads,
             progress=job.progress,
@@ -97,64 +187,3 @@ def _ranges(job: Job, model: ir.Model) -> RangeTable:
         batch=job.batch_size,
     )
     return RangeTable.from_json(text)
-
-
-def _method(job: Job, quantizer: Quantizer) -> Method:
-    wanted = job.recipe.method
-    for method in METHODS:
-        if method == wanted:
-            return method
-    assert job.calib is not None
-    calib = Head(job.calib, _METHOD_SAMPLES)
-    rules = _trial_rules(job, quantizer)
-    job.progress.step("choose ranges")
-    chosen = job.cache.text(
-        lambda: quantizer.choose_method(rules, calib, job.batch_size),
-        "method",
-        **_key(quantizer),
-        rules=format_rules(rules),
-        samples=job.calib.fingerprint,
-    )
-    return next(method for method in METHODS if method == chosen)
-
-
-def _trial_rules(job: Job, quantizer: Quantizer) -> FloatRules:
-    """Return a placement to try methods with: one that has something in integers."""
-    if job.recipe.placement not in ("auto", "rules"):
-        return parse_rules(job.recipe.placement)
-    rules = quantizer.scheme.rules
-    return rules if quantizer.plan("minmax", rules).weights else FloatRules()
-
-
-def _rules(job: Job, quantizer: Quantizer, method: Method) -> tuple[FloatRules, dict[str, float]]:
-    wanted = job.recipe.placement
-    if wanted not in ("auto", "rules"):
-        return parse_rules(wanted), {}
-    runs_here = job.backend.probe(job.target).run
-    if wanted == "rules" or not runs_here or job.recipe.duration_s <= 0:
-        return quantizer.scheme.rules, {}
-    job.progress.step("choose placement")
-
-    def choose() -> str:
-        rules, ratios = quantizer.choose_rules(method, job.pool(), job.recipe.duration_s)
-        return json.dumps({"rules": dataclasses.asdict(rules), "ratios": ratios})
-
-    text = job.cache.text(
-        choose,
-        "placement",
-        **_key(quantizer),
-        method=method,
-        threads=quantizer.threads,
-        cpu=host_facts().model,
-    )
-    document = json.loads(text)
-    return FloatRules(**document["rules"]), document["ratios"]
-
-
-def _key(quantizer: Quantizer) -> dict[str, object]:
-    """Return what every decision of the quantiser depends on."""
-    return {
-        "table": of_bytes(quantizer.table.to_json().encode()),
-        "scheme": quantizer.scheme.name,
-        "keep_float": list(quantizer.keep_float),
-    }

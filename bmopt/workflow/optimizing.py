@@ -110,9 +110,9 @@ def open_checked(model: ir.Model) -> Runner:
 
 def _fixer(shapes: Sequence[str]) -> Callable[[ir.Model], None]:
     def fix(model: ir.Model) -> None:
-        from bmopt.workflow.shapes import fix_shapes, parse_shapes
+        from bmopt.workflow.shapes import fix_shapes, parse_shapes, static_axes
 
-        fix_shapes(model, parse_shapes(shapes))
+        fix_shapes(model, static_axes(parse_shapes(shapes)))
 
     return fix
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
-from bmopt.backends.registry import backend_for
-from bmopt.core.backend import Backend
+from bmopt.backends.registry import backend_for, reference
+from bmopt.core.backend import Backend, Reference
+from bmopt.core.capabilities import Capabilities
 from bmopt.core.dataset import Dataset
+from bmopt.core.engine import Profile
 from bmopt.core.runner import Feeds
-from bmopt.core.target import Target
+from bmopt.core.target import QUANTIZED, Target
 from bmopt.data.distinct import require_distinct
-from bmopt.errors import ModelError, TargetError, UsageError
+from bmopt.errors import HostError, ModelError, TargetError, UsageError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import input_specs, load_model, save_model
 from bmopt.graph.quantized import is_quantized
@@ -32,7 +35,8 @@ from bmopt.workflow.samples import (
     has_dynamic_batch,
     open_samples,
 )
-from bmopt.workflow.shapes import fix_shapes, parse_shapes
+from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
+from bmopt.workflow.stand_in import is_foreign
 
 _CHECK_SAMPLES = 2
 _POOL_FEEDS = 16
@@ -47,7 +51,10 @@ class Job:
         recipe: The options.
         target: The target with its device filled in.
         backend: Its engine.
+        able: What the engine can do on this host.
+        reference: The engine that checks, calibrates, and stands in for one that cannot run here.
         model: The source model, with the recipe's shapes.
+        profiles: Shapes that an engine is built for, of the inputs with dynamic axes.
         calib: Calibration samples, None where the target needs none and none were given.
         val: Samples that accuracy is measured on.
         val_is_calib: ``val`` is the calibration set because no other was given.
@@ -59,7 +66,10 @@ class Job:
     recipe: Recipe
     target: Target
     backend: Backend
+    able: Capabilities
+    reference: Reference
     model: ir.Model
+    profiles: Mapping[str, Profile]
     calib: Dataset | None
     val: Dataset | None
     val_is_calib: bool
@@ -67,9 +77,21 @@ class Job:
     progress: Progress
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the source model comes quantised."""
+        return is_quantized(self.model)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the target runs on a GPU."""
+        return is_foreign(self.target)
+
+    @property
     def batch_size(self) -> int:
         """Samples per inference: the recipe's where the model's batch axis is dynamic."""
-        return self.recipe.batch_size if has_dynamic_batch(input_specs(self.model)) else 1
+        if not has_dynamic_batch(input_specs(self.model)):
+            return 1
+        return min(self.recipe.batch_size, *(p.max[0] for p in self.profiles.values()), 1 << 30)
 
     def pool(self) -> tuple[Feeds, ...]:
         """Return feeds of one sample for timing and golden outputs.
@@ -80,7 +102,7 @@ class Job:
         samples = self.val or self.calib
         if samples is not None:
             return first_feeds(samples, _POOL_FEEDS)
-        return seeded_feeds(self.backend.open_checked, self.model, count=4)
+        return seeded_feeds(self.reference.open_checked, self.model, count=4)
 
 
 def prepare(
@@ -99,26 +121,22 @@ def prepare(
     target = Target.parse(recipe.target)
     if recipe.placement not in ("auto", "rules"):
         parse_rules(recipe.placement)
-    backend = backend_for(target)
-    able = backend.probe(target)
-    if not able.compile:
-        raise TargetError(f"{target} cannot be compiled here: {able.reason}")
+    backend, engine = backend_for(target), reference()
+    able = _able(backend, target, recipe)
     target = backend.resolve(target)
     progress.step("load")
     model = load_model(path)
-    fix_shapes(model, parse_shapes(recipe.shapes))
-    _require_quantizable(path, model, target)
-    with backend.open(path):
+    given = parse_shapes(recipe.shapes)
+    fix_shapes(model, static_axes(given))
+    profiles = _profiles(backend, target, model, given, recipe)
+    with engine.open_graph(path):
         # The engine refuses the model itself, not something that was made from it.
         pass
     calib = calib if calib is not None else recipe.calib or None
     val = val if val is not None else recipe.val or None
-    if target.precision == "int8" and calib is None:
-        raise UsageError(
-            f"{target} needs calibration samples: --calib DATA (random:32 to try without)"
-        )
-    calib_set = _opened(calib, model, backend, recipe, recipe.calib_limit, recipe.seed)
-    val_set = _opened(val, model, backend, recipe, recipe.val_limit, recipe.seed + 1)
+    _require_ranges(path, model, backend, target, has_samples=calib is not None)
+    calib_set = _opened(calib, model, engine, recipe, recipe.calib_limit, recipe.seed)
+    val_set = _opened(val, model, engine, recipe, recipe.val_limit, recipe.seed + 1)
     if calib_set is not None and val_set is not None:
         require_distinct(calib_set, val_set)
     return Job(
@@ -126,13 +144,46 @@ def prepare(
         recipe=recipe,
         target=target,
         backend=backend,
+        able=able,
+        reference=engine,
         model=model,
+        profiles=profiles,
         calib=calib_set,
         val=val_set or calib_set,
         val_is_calib=val_set is None,
         cache=Cache(),
         progress=progress,
     )
+
+
+def _profiles(
+    backend: Backend,
+    target: Target,
+    model: ir.Model,
+    given: Mapping[str, Profile],
+    recipe: Recipe,
+) -> dict[str, Profile]:
+    if backend.builder is not None:
+        return engine_profiles(model, given, recipe.batch_size)
+    if target.device != "tensorrt":
+        return {}
+    # ONNX Runtime builds for the shapes it meets where it is not told which to expect.
+    return {name: profile for name, profile in given.items() if profile.min != profile.max}
+
+
+def _able(backend: Backend, target: Target, recipe: Recipe) -> Capabilities:
+    able = backend.probe(target)
+    if not able.compile:
+        raise TargetError(f"{target} cannot be compiled here: {able.reason}")
+    if recipe.require_engine and not able.build:
+        raise HostError(f"the engine of {target} cannot be built here: {able.reason}")
+    if recipe.float_type != "fp32" and target.precision not in QUANTIZED:
+        raise UsageError(f"--float is for 8-bit targets; the precision of {target} is its own")
+    if not is_foreign(target) and (name := recipe.engine_option()):
+        raise UsageError(f"--{name.replace('_', '-')} is for engines, which {target} has none of")
+    if recipe.float_type != "fp32" and target.engine == "ort" and not target.device:
+        raise UsageError(f"{target}: --float {recipe.float_type} is slower than fp32 on CPUs")
+    return able
 
 
 def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
@@ -155,12 +206,12 @@ def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
     if (found := _stored(stored, job.cache.stored_text(log))) is not None:
         _warn_of_rollbacks(job, found[1])
         return found
-    shapes = parse_shapes(job.recipe.shapes)
+    shapes = static_axes(parse_shapes(job.recipe.shapes))
     result = optimize_file(
         job.path,
         text,
         verify=VerifyOptions(
-            job.backend.open_checked,
+            job.reference.open_checked,
             samples=() if job.calib is None else first_feeds(job.calib, _CHECK_SAMPLES),
         ),
         prepare=(lambda model: fix_shapes(model, shapes)) if shapes else None,
@@ -191,7 +242,7 @@ def _warn_of_rollbacks(job: Job, log: dict[str, Any]) -> None:
 def _opened(
     samples: Samples | None,
     model: ir.Model,
-    backend: Backend,
+    engine: Reference,
     recipe: Recipe,
     limit: int,
     seed: int,
@@ -199,12 +250,22 @@ def _opened(
     if samples is None:
         return None
     options = SampleOptions(recipe.preprocess, limit, seed)
-    return open_samples(samples, model, backend.open_checked, options)
+    return open_samples(samples, model, engine.open_checked, options)
 
 
-def _require_quantizable(path: Path, model: ir.Model, target: Target) -> None:
-    if target.precision == "int8" and is_quantized(model):
-        raise ModelError(
-            f"{path}: is quantised already; compile it for {target.engine}-fp32, or start from "
-            "the float model"
+def _require_ranges(
+    path: Path, model: ir.Model, backend: Backend, target: Target, *, has_samples: bool
+) -> None:
+    """Check that an 8-bit target has ranges to come: from samples, or from the model itself."""
+    if target.precision not in QUANTIZED:
+        return
+    if is_quantized(model):
+        if backend.scheme(target).side == "outputs":
+            raise ModelError(
+                f"{path}: is quantised already; compile it for {target.engine}-fp32, or start "
+                "from the float model"
+            )
+    elif not has_samples:
+        raise UsageError(
+            f"{target} needs calibration samples: --calib DATA (random:32 to try without)"
         )

@@ -16,20 +16,22 @@ from bmopt.bench.accuracy import compare_accuracy
 from bmopt.bench.compare import compare_latency
 from bmopt.bench.statistics import ratio
 from bmopt.calibration.plan import make_plan
-from bmopt.core.backend import Backend
+from bmopt.core.backend import Reference
 from bmopt.core.dataset import Dataset
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import METHODS, Method, RangeTable
 from bmopt.core.runner import Feeds, Runner
-from bmopt.core.scheme import FloatRules, Scheme
+from bmopt.core.scheme import FloatRules, Scheme, Side
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.graph.model_io import save_model
 from bmopt.graph.nesting import nodes_in
 from bmopt.graph.products import PRODUCT_OPS, multiply_adds, product_of
 from bmopt.graph.values import is_op
 from bmopt.optimizer.passes.quantize import Quantize
+from bmopt.workflow.engines import Opener
 
 _LONGEST_PREFIX = 4
+_ANY_DEPTHWISE = 1 << 16
 _SECONDS_PER_CANDIDATE = 0.5
 _LEAST_INTEGER_SHARE = 0.5
 _CLEAR_GAIN = 0.99
@@ -44,22 +46,32 @@ class Quantizer:
         model: The float model, at an opset that can hold the scheme's Q/DQ nodes.
         table: Its ranges.
         scheme: The target's scheme.
-        backend: The target's engine.
+        reference: The engine that compares outputs.
+        opener: Opens what is timed, as the target's engine runs it.
         keep_float: Node names, globs or ``op:Type`` to leave in float.
-        threads: Threads of measured sessions.
+        weight_scales: Scales of a model that came quantised, by product node; empty for one that
+            did not.
     """
 
     model: ir.Model
     table: RangeTable
     scheme: Scheme
-    backend: Backend
+    reference: Reference
+    opener: Opener
     keep_float: tuple[str, ...] = ()
-    threads: int = 1
+    weight_scales: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     def plan(self, method: Method, rules: FloatRules) -> QuantPlan:
         """Return the plan with ``method``'s ranges and ``rules``' placement."""
         scheme = dataclasses.replace(self.scheme, rules=rules)
-        return make_plan(self.model, self.table, scheme, method=method, keep_float=self.keep_float)
+        return make_plan(
+            self.model,
+            self.table,
+            scheme,
+            method=method,
+            keep_float=self.keep_float,
+            weight_scales=self.weight_scales,
+        )
 
     def apply(self, plan: QuantPlan) -> ir.Model:
         """Return a quantised copy of the model."""
@@ -68,14 +80,15 @@ class Quantizer:
     def choose_method(self, rules: FloatRules, dataset: Dataset, batch_size: int) -> Method:
         """Return the method whose model is nearest to the float one, by output SQNR."""
         best: tuple[float, Method] | None = None
+        keep_qdq = self.scheme.side == "inputs"
         with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
             float_path = Path(folder) / "float.onnx"
             save_model(self.model, float_path)
-            reference = stack.enter_context(self.backend.open(float_path))
+            reference = stack.enter_context(self.reference.open_graph(float_path))
             for method in METHODS:
                 path = Path(folder) / f"{method}.onnx"
                 save_model(self.apply(self.plan(method, rules)), path)
-                with self.backend.open(path) as candidate:
+                with self.reference.open_graph(path, keep_qdq=keep_qdq) as candidate:
                     report = compare_accuracy(reference, candidate, dataset, batch_size)
                 score = _mean_sqnr(report.sqnr_db)
                 if best is None or score > best[0]:
@@ -93,13 +106,11 @@ class Quantizer:
         plans = self._distinct_plans(method)
         if len(plans) == 1:
             return plans[0][0], {format_rules(plans[0][0]): 1.0}
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
+        with ExitStack() as stack:
             runners: dict[str, Runner] = {}
             for rules, plan in plans:
-                path = Path(folder) / f"{len(runners)}.onnx"
-                save_model(self.apply(plan), path)
-                runner = self.backend.open(path, threads=self.threads)
-                runners[format_rules(rules)] = stack.enter_context(runner)
+                runner = stack.enter_context(self.opener.opened(self.apply(plan)))
+                runners[format_rules(rules)] = runner
             limit = min(duration_s, _SECONDS_PER_CANDIDATE * len(plans))
             timed = compare_latency(runners, feeds, duration_s=limit, block_ms=10.0)
         first, *others = runners
@@ -111,7 +122,7 @@ class Quantizer:
         """Return candidates that differ, the one with the most integers first."""
         found: list[tuple[FloatRules, QuantPlan]] = []
         most = 0
-        for rules in candidates(self.scheme.rules):
+        for rules in candidates(self.scheme.rules, self.scheme.side):
             plan = self.plan(method, rules)
             work = self._integer_work(plan)
             most = most or work
@@ -127,14 +138,36 @@ class Quantizer:
         return sum(multiply_adds(p) or math.prod(p.shape) for p in products if p is not None)
 
 
-def candidates(rules: FloatRules) -> list[FloatRules]:
+def candidates(rules: FloatRules, side: Side = "outputs") -> list[FloatRules]:
     """Return placements worth timing: all in integers, and the scheme's rules one by one."""
+    if side == "inputs":
+        return _candidates_of_inputs(rules)
     narrow = dataclasses.replace(rules, small_product=0)
     small = FloatRules(small_product=rules.small_product)
     prefixes = [
         dataclasses.replace(narrow, prefix=count) for count in range(1, _LONGEST_PREFIX + 1)
     ]
     return [FloatRules(), narrow, small, rules, *prefixes]
+
+
+def _candidates_of_inputs(rules: FloatRules) -> list[FloatRules]:
+    """Return them for a GPU, where depthwise convolutions and the first ones are in doubt."""
+    convolutions = dataclasses.replace(rules, narrow_matrix=0, vectors=0, small_product=0)
+    matrices = dataclasses.replace(rules, narrow_channels=0, narrow_depthwise=0)
+    depthwise = dataclasses.replace(rules, narrow_depthwise=_ANY_DEPTHWISE)
+    prefixes = [
+        dataclasses.replace(rules, prefix=count) for count in range(1, _LONGEST_PREFIX + 1)
+    ]
+    return [
+        FloatRules(),
+        FloatRules(prefix=1),
+        convolutions,
+        matrices,
+        dataclasses.replace(rules, narrow_depthwise=0),
+        rules,
+        depthwise,
+        *prefixes,
+    ]
 
 
 def parse_rules(text: str) -> FloatRules:

@@ -13,7 +13,7 @@ from bmopt.workflow.source import as_file
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from bmopt.core.backend import Backend
+    from bmopt.core.backend import Reference
     from bmopt.core.dataset import Dataset
     from bmopt.core.ranges import RangeTable
     from bmopt.core.runner import Runner
@@ -42,22 +42,21 @@ def calibrate_model(
     Raises:
         BmoptError: As loading, the pipeline, the samples and calibration raise it.
     """
-    from bmopt.backends.registry import backend_for
+    from bmopt.backends.registry import reference
     from bmopt.core.files import write_text
-    from bmopt.core.target import Target
     from bmopt.graph.model_io import load_model
     from bmopt.optimizer.pipeline import Pipeline
     from bmopt.workflow.samples import SampleOptions, open_samples
-    from bmopt.workflow.shapes import fix_shapes, parse_shapes
+    from bmopt.workflow.shapes import fix_shapes, parse_shapes, static_axes
 
     progress = progress or Quiet()
     axes = parse_channels(channels)
-    backend = backend_for(Target("ort", "fp32"))
+    engine = reference()
     with as_file(source) as path:
         model = load_model(path)
-    fix_shapes(model, parse_shapes(shapes))
+    fix_shapes(model, static_axes(parse_shapes(shapes)))
     options = SampleOptions(tuple(preprocess), limit, seed)
-    dataset = open_samples(data, model, backend.open_checked, options)
+    dataset = open_samples(data, model, engine.open_checked, options)
     if pipeline:
         progress.step("optimise")
         model = Pipeline.parse(pipeline).run(model).model
@@ -65,7 +64,7 @@ def calibrate_model(
     table = calibrated(
         model,
         dataset,
-        backend,
+        engine,
         batch_size=batch_size,
         threads=threads,
         progress=progress,
@@ -78,7 +77,7 @@ def calibrate_model(
 def calibrated(
     model: ir.Model,
     dataset: Dataset,
-    backend: Backend,
+    engine: Reference,
     *,
     batch_size: int,
     threads: int,
@@ -90,7 +89,7 @@ def calibrated(
     from bmopt.graph.model_digest import model_digest
 
     def open_tapped(tapped: ir.Model) -> Runner:
-        return backend.open_tapped(tapped, threads=threads)
+        return engine.open_tapped(tapped, threads=threads)
 
     return collect_ranges(
         model,

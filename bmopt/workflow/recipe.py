@@ -6,10 +6,13 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from bmopt.core.engine import COMPATS, BuildOptions, Compat, Profile
 from bmopt.core.ranges import METHODS
+from bmopt.core.target import HALVES
 from bmopt.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -17,7 +20,27 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-METRICS = ("auto", "top1", "top5", "agreement", "none")
+_CHOICES = {
+    "method": ("auto", *METHODS),
+    "metric": ("auto", "top1", "top5", "agreement", "none"),
+    "float_type": ("fp32", *HALVES),
+    "compat": COMPATS,
+    "sparse": ("auto", "on", "off"),
+}
+
+_ENGINE = (
+    "level",
+    "workspace_mib",
+    "compat",
+    "timing_cache",
+    "weight_streaming",
+    "refit",
+    "strip",
+    "sparse",
+    "dla",
+    "build_timeout_s",
+    "require_engine",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +53,11 @@ class Recipe:
         val: Validation samples; empty to compare on the calibration samples.
         metric: ``auto`` is top1 where there are labels, else agreement.
         pipeline: Passes in text form.
-        shapes: ``input:1x3x224x224`` each: dynamic axes to fix in the model.
+        shapes: ``input:1x3x224x224`` each: dynamic axes to fix in the model; an engine also
+            takes ``input:MIN:OPT:MAX``.
         preprocess: ``key=value`` each, for calibration and validation samples.
+        float_type: Element type of what is not in 8 bits: ``fp32``, ``fp16`` or ``bf16``.
+        cast_io: Inputs and outputs become half precision too where the rest does.
         keep_float: Node names, globs or ``op:Type`` to leave in float.
         method: How ranges are chosen; ``auto`` takes the one with the best output SQNR.
         placement: Which products stay in float; ``auto`` measures, ``rules`` takes the scheme's
@@ -42,6 +68,17 @@ class Recipe:
         threads: Threads of every measured session.
         duration_s: Time limit of the latency comparison in seconds; 0 leaves it out.
         seed: Of random samples and of the schedule.
+        level: Optimisation level of an engine's builder, 0 to 5; -1 leaves it to the engine.
+        workspace_mib: Limit of an engine's scratch memory; 0 for none.
+        compat: What else an engine is to run on: ``none``, ``version`` or ``hardware``.
+        timing_cache: File of kernel timings that builds read and extend.
+        weight_streaming: Weights of an engine may stay in host memory.
+        refit: Weights of an engine can be exchanged later.
+        strip: An engine is stored without its weights.
+        sparse: Kernels for 2:4 sparsity: ``auto`` where the weights have it, ``on`` or ``off``.
+        dla: Core of the deep learning accelerator; -1 for the GPU.
+        build_timeout_s: Time limit of an engine's build in seconds.
+        require_engine: Fail where the engine cannot be built, rather than write the graph alone.
     """
 
     target: str = "ort-int8"
@@ -51,6 +88,8 @@ class Recipe:
     pipeline: str = "simplify"
     shapes: tuple[str, ...] = ()
     preprocess: tuple[str, ...] = ()
+    float_type: str = "fp32"
+    cast_io: bool = False
     keep_float: tuple[str, ...] = ()
     method: str = "auto"
     placement: str = "auto"
@@ -60,6 +99,17 @@ class Recipe:
     threads: int = 1
     duration_s: float = 5.0
     seed: int = 0
+    level: int = -1
+    workspace_mib: int = 0
+    compat: str = "none"
+    timing_cache: str = ""
+    weight_streaming: bool = False
+    refit: bool = False
+    strip: bool = False
+    sparse: str = "auto"
+    dla: int = -1
+    build_timeout_s: float = 3600.0
+    require_engine: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
@@ -68,20 +118,51 @@ class Recipe:
                 raise UsageError(
                     f"option {field.name!r} has the wrong type; the default is {field.default!r}"
                 )
-        if self.method not in ("auto", *METHODS):
-            raise UsageError(
-                f"unknown method {self.method!r}; valid are auto, {', '.join(METHODS)}"
-            )
-        if self.metric not in METRICS:
-            raise UsageError(f"unknown metric {self.metric!r}; valid are {', '.join(METRICS)}")
+        for name, valid in _CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise UsageError(
+                    f"unknown {name.replace('_', ' ')} {getattr(self, name)!r}; "
+                    f"valid are {', '.join(valid)}"
+                )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1")
-        for name in ("calib_limit", "val_limit", "seed"):
+        for name in ("calib_limit", "val_limit", "seed", "workspace_mib"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name.replace('_', '-')} must not be negative")
         if not 0 <= self.duration_s < math.inf:
             raise UsageError(f"duration {self.duration_s}: give seconds, 0 to measure nothing")
+        if not 0 < self.build_timeout_s < math.inf:
+            raise UsageError(f"build-timeout {self.build_timeout_s}: give seconds, more than 0")
+        if not -1 <= self.level <= 5:
+            raise UsageError(f"builder level {self.level}: give 0 to 5, or -1 for the default")
+
+    def engine_option(self) -> str:
+        """Return an option for engines that is set, empty where none is."""
+        default = Recipe()
+        names = (name for name in _ENGINE if getattr(self, name) != getattr(default, name))
+        return next(names, "")
+
+    def build_options(
+        self, profiles: Mapping[str, Profile], *, has_sparse_weights: bool
+    ) -> BuildOptions:
+        """Return the options of an engine build."""
+        return BuildOptions(
+            profiles=profiles,
+            level=None if self.level < 0 else self.level,
+            workspace_bytes=self.workspace_mib << 20,
+            compat=cast("Compat", self.compat),
+            timing_cache=self.timing_cache,
+            weight_streaming=self.weight_streaming,
+            refit=self.refit,
+            strip=self.strip,
+            sparse=self.sparse == "on" or (self.sparse == "auto" and has_sparse_weights),
+            dla=None if self.dla < 0 else self.dla,
+            timeout_s=self.build_timeout_s,
+        )
 
     def to_toml(self) -> str:
         """Return the recipe as TOML; ``from_toml`` gives an equal recipe back."""

@@ -7,34 +7,95 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from bmopt.core.engine import Profile
 from bmopt.errors import UsageError
+from bmopt.graph.model_io import input_specs
 from bmopt.graph.nesting import nodes_in
 
-_ENTRY = re.compile(r"(?P<name>.+):(?P<shape>[0-9]{1,10}(x[0-9]{1,10})*)")
+_SHAPE = "[0-9]{1,10}(?:x[0-9]{1,10})*"
+_RANGE = re.compile(f"(?P<name>.+):(?P<min>{_SHAPE}):(?P<opt>{_SHAPE}):(?P<max>{_SHAPE})")
+_ENTRY = re.compile(f"(?P<name>.+):(?P<opt>{_SHAPE})")
+
+PartialShape = Sequence[int | None]
+"""Sizes of an input's axes; None leaves an axis as it is."""
 
 
-def parse_shapes(entries: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return input name -> shape from ``input:1x3x224x224`` entries.
+def parse_shapes(entries: Sequence[str]) -> dict[str, Profile]:
+    """Return input name -> shapes from ``input:1x3x224x224`` or ``input:MIN:OPT:MAX`` entries.
 
     Raises:
-        UsageError: An entry has another form.
+        UsageError: An entry has another form, or its three shapes are not in order.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, Profile] = {}
     for entry in entries:
-        found = _ENTRY.fullmatch(entry)
+        found = _RANGE.fullmatch(entry) or _ENTRY.fullmatch(entry)
         if found is None:
-            raise UsageError(f"shape {entry!r}: write it as input:1x3x224x224")
-        shape = tuple(int(size) for size in found["shape"].split("x"))
-        if min(shape) < 1:
-            raise UsageError(f"shape {entry!r}: an axis needs a size of at least 1")
+            raise UsageError(
+                f"shape {entry!r}: write it as input:1x3x224x224, or input:MIN:OPT:MAX"
+            )
+        profile = _profile(found, entry)
         if found["name"] in shapes:
             raise UsageError(f"shape {entry!r}: {found['name']!r} was given a shape already")
-        shapes[found["name"]] = shape
+        shapes[found["name"]] = profile
     return shapes
 
 
-def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give inputs of ``model`` static shapes in place; inferred shapes are forgotten.
+def _profile(found: re.Match[str], entry: str) -> Profile:
+    usual = _sizes(found["opt"])
+    groups = found.groupdict()
+    low, high = (_sizes(groups[key]) if groups.get(key) else usual for key in ("min", "max"))
+    if min(low) < 1 or min(usual) < 1:
+        raise UsageError(f"shape {entry!r}: an axis needs a size of at least 1")
+    if not len(low) == len(usual) == len(high):
+        raise UsageError(f"shape {entry!r}: its three shapes differ in rank")
+    if any(not a <= b <= c for a, b, c in zip(low, usual, high, strict=True)):
+        raise UsageError(f"shape {entry!r}: write the smallest, the usual and the largest shape")
+    return Profile(low, usual, high)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split("x"))
+
+
+def static_axes(profiles: Mapping[str, Profile]) -> dict[str, PartialShape]:
+    """Return the sizes that the profiles leave no choice about; None where they do."""
+    return {
+        name: [low if low == high else None for low, high in zip(p.min, p.max, strict=True)]
+        for name, p in profiles.items()
+    }
+
+
+def engine_profiles(
+    model: ir.Model, given: Mapping[str, Profile], batch_size: int
+) -> dict[str, Profile]:
+    """Return a profile for every input of ``model`` with dynamic axes.
+
+    An input of which only the first axis is dynamic, and none is given, gets one sample as its
+    usual and ``batch_size`` as its largest shape.
+
+    Raises:
+        UsageError: Another axis is dynamic, and its sizes were not given.
+    """
+    profiles = {}
+    for spec in input_specs(model):
+        shape = spec.shape
+        rest = tuple(axis for axis in (shape or ())[1:] if isinstance(axis, int))
+        if shape is not None and all(isinstance(axis, int) for axis in shape):
+            continue
+        if spec.name in given:
+            profiles[spec.name] = given[spec.name]
+        elif shape and len(rest) == len(shape) - 1:
+            profiles[spec.name] = Profile((1, *rest), (1, *rest), (batch_size, *rest))
+        else:
+            raise UsageError(
+                f"input {spec.name!r} has dynamic axes; an engine needs their sizes: "
+                f"--shapes {spec.name}:MIN:OPT:MAX, e.g. {spec.name}:1x128:8x128:32x512"
+            )
+    return profiles
+
+
+def fix_shapes(model: ir.Model, shapes: Mapping[str, PartialShape]) -> None:
+    """Give inputs of ``model`` sizes in place; inferred shapes are forgotten.
 
     A symbol that gets a number this way has that number in every input.
 
@@ -60,7 +121,7 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     _forget_inferred(model, sizes)
 
 
-def _fix(value: ir.Value, shape: Sequence[int]) -> list[tuple[str, int]]:
+def _fix(value: ir.Value, shape: PartialShape) -> list[tuple[str, int]]:
     declared = [None] * len(shape) if value.shape is None else list(value.shape)
     if len(declared) != len(shape):
         raise UsageError(
@@ -69,10 +130,15 @@ def _fix(value: ir.Value, shape: Sequence[int]) -> list[tuple[str, int]]:
     sizes: list[tuple[str, int]] = []
     for axis, size in zip(declared, shape, strict=True):
         if isinstance(axis, int) and axis >= 0 and axis != size:
-            raise UsageError(f"--shapes: input {value.name!r} fixes an axis to {axis}, not {size}")
-        if isinstance(axis, ir.SymbolicDim) and axis.value is not None:
+            wanted = "a range" if size is None else size
+            raise UsageError(
+                f"--shapes: input {value.name!r} fixes an axis to {axis}, not {wanted}"
+            )
+        if size is not None and isinstance(axis, ir.SymbolicDim) and axis.value is not None:
             sizes.append((axis.value, size))
-    value.shape = ir.Shape(shape)
+    value.shape = ir.Shape(
+        [axis if size is None else size for axis, size in zip(declared, shape, strict=True)]
+    )
     return sizes
 
 

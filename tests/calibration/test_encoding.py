@@ -178,6 +178,12 @@ def test_a_bias_that_fits_costs_no_precision() -> None:
     assert with_bias.scales == without.scales
 
 
+def test_a_bias_in_float_changes_no_scale() -> None:
+    quant = encode_weight(gemm([[1e-6, 0.0], [1.27, 0.0]], bias=[1e6, 0.0]), PER_CHANNEL, None)
+    np.testing.assert_allclose(quant.scales, [1e-6 / 127, 0.01], rtol=1e-6)
+    assert quant.bias is None
+
+
 def test_weight_quant_is_a_value() -> None:
     encoded = encode_weight(gemm([[1.0, 0.5]]), PER_CHANNEL, 0.01)
     assert encoded == WeightQuant(1, "int8", 1, encoded.scales, 127, None)

@@ -102,7 +102,7 @@ def test_a_float_artifact_has_no_placement(capsys: pytest.CaptureFixture[str]) -
     print_summary({**report, "target": "ort-fp32"})
     shown = capsys.readouterr().out
     assert "INT8" not in shown
-    assert "compiled is 2.00 x as fast as source" in shown
+    assert "FP32 is 2.00 x as fast as source" in shown
 
 
 def test_raw_samples_stay_out_of_the_document() -> None:

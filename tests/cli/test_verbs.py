@@ -89,7 +89,7 @@ def test_an_artifact_is_replaced_by_the_next() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--target", "ort-int3"), "unknown target 'ort-int3'; valid are ort-fp32, ort-int8"),
+        (("--target", "ort-int3"), "unknown target 'ort-int3'; valid are ort-fp32, ort-fp16"),
         (("--target", "ort-int8:z80"), "unknown device 'z80'"),
         (("--target", "ort-int8"), "--calib"),
         (("--calib", "nope.npz"), "nope.npz: no such file"),

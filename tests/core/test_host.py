@@ -135,7 +135,7 @@ def test_nvidia_smi_that_fails_or_prints_is_taken_as_it_is(
 
 def test_versions_without_importing_the_packages() -> None:
     found = versions()
-    assert list(found) == ["numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim"]
+    assert list(found)[:5] == ["numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim"]
     assert found["numpy"] == metadata.version("numpy")
     code = (
         "import sys; from bmopt.core.host import *; versions(); "
@@ -143,3 +143,18 @@ def test_versions_without_importing_the_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_engines_for_gpus_are_named_where_they_are_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = {"onnxruntime-gpu": "1.31.1", "tensorrt_rtx": "1.7"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    base = dict.fromkeys(["numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim"], "not installed")
+    assert versions() == base | installed

@@ -96,6 +96,49 @@ def test_an_interrupt_kills_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     assert child.returncode == -9
 
 
+def test_tells_the_lines_while_the_child_runs() -> None:
+    heard: list[tuple[str, bool]] = []
+    code = (
+        "import sys, time; print('1 2', flush=True); print('noise', file=sys.stderr); "
+        "time.sleep(0.2); print('2 2')"
+    )
+    process = start_isolated(
+        _python(code),
+        timeout_s=20,
+        name="tool",
+        listen=lambda line: heard.append((line, process._child.poll() is None)),
+    )
+    assert process.wait() == "noise\n"
+    assert [line for line, _ in heard] == ["1 2", "2 2"]
+    assert heard[0][1], "the first line came when the child had ended"
+
+
+def test_a_listened_child_that_hangs_is_killed() -> None:
+    code = "import sys, time; print('why', file=sys.stderr, flush=True); time.sleep(60)"
+    start = time.monotonic()
+    with pytest.raises(IsolatedToolError, match=r"tool took longer than 0.5 s"):
+        start_isolated(_python(code), timeout_s=0.5, name="tool", listen=lambda _: None).wait()
+    assert time.monotonic() - start < 15
+
+
+def test_an_error_while_listening_kills_the_child() -> None:
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    code = "import time; print('1 2', flush=True); time.sleep(60)"
+    process = start_isolated(_python(code), timeout_s=60, name="tool", listen=stop)
+    with pytest.raises(KeyboardInterrupt):
+        process.wait()
+    assert process._child.returncode == -9
+
+
+def test_runs_where_it_is_told(tmp_path: Path) -> None:
+    process = start_isolated(
+        _python("import os; print(os.getcwd())"), timeout_s=20, name="tool", folder=tmp_path
+    )
+    assert Path(process.wait().strip()).samefile(tmp_path)
+
+
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(IsolatedToolError, match="tool cannot be started"):
         run_isolated(["/nonexistent/tool"], timeout_s=5, name="tool")

@@ -6,18 +6,26 @@ import argparse
 import dataclasses
 import re
 import runpy
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from bmopt.backends.nvinfer.lint import RULES
+from bmopt.backends.nvinfer.schemes import scheme_for
+from bmopt.cli.engine_options import add_engine
 from bmopt.cli.main import VERBS
 from bmopt.cli.verb import Verb
+from bmopt.core.scheme import FloatRules
 from bmopt.core.target import DEVICES, all_targets
 from bmopt.data.preprocess import Preprocess
+from bmopt.workflow.quantizing import format_rules
 from bmopt.workflow.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+GPU_TARGETS = [name for name in all_targets() if name.startswith(("trt", "rtx"))]
+PROVIDERS = ("cuda", "tensorrt")
 
 
 def section(page: str, heading: str) -> str:
@@ -61,14 +69,60 @@ def test_data_page_has_every_preprocessing_key() -> None:
     assert written == {field.name for field in dataclasses.fields(Preprocess)}
 
 
-def test_readme_has_every_target() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    devices = [f"ort-int8:{device}" for device in DEVICES["ort"]]
-    missing = [target for target in (*all_targets(), *devices) if f"`{target}`" not in text]
-    assert not missing
+def not_named(names: Iterable[str], page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [name for name in names if f"`{name}`" not in text and f"`:{name}`" not in text]
+
+
+def ort_targets() -> list[str]:
+    heads = [name for name in all_targets() if name.startswith("ort")]
+    return [f"{head}:{device}" for head in heads for device in DEVICES[head]]
+
+
+def test_readme_has_every_target_and_device() -> None:
+    assert not not_named([*all_targets(), *ort_targets(), *DEVICES["rtx-int8"]], "README.md")
+
+
+def test_tensorrt_page_has_every_target_and_device_of_a_gpu() -> None:
+    providers = [name for name in ort_targets() if name.endswith(PROVIDERS)]
+    names = [*GPU_TARGETS, *providers, *DEVICES["rtx-int8"]]
+    assert not not_named(names, "docs/tensorrt.md")
+
+
+def test_tensorrt_page_has_exactly_the_options_of_a_build() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_engine(parser)
+    text = section("tensorrt.md", "Options of the build")
+    written = re.findall(r"^\| `(--[a-z-]+)", text, flags=re.MULTILINE)
+    assert written == [name for name in parser._option_string_actions if name.startswith("--")]
+
+
+def test_tensorrt_page_has_exactly_the_rules_of_the_linter() -> None:
+    text = section("tensorrt.md", "Lint rules")
+    written = re.findall(r"^\| `(TRT\d+)` \| (.*) \| (.*) \| (.*) \|$", text, flags=re.MULTILINE)
+    assert written == [(rule.id, rule.name, rule.level, rule.summary) for rule in RULES]
+
+
+def test_tensorrt_page_has_the_rules_of_placement() -> None:
+    text = section("tensorrt.md", "Where Q/DQ goes, and why")
+    for target in GPU_TARGETS:
+        if target.endswith(("int8", "fp8")):
+            rules = format_rules(scheme_for(*target.split("-")).rules)
+            assert f"| `{target}` | `{rules}` |" in text
+    meant = set(re.findall(r"^\| `(\w+)=\w+` \|", text, flags=re.MULTILINE))
+    assert meant == {field.name for field in dataclasses.fields(FloatRules)}
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
+    for file, anchor in links:
+        there = page.parent / file if file else page
+        assert there.exists(), file
+        assert not anchor or anchor in anchors(there), f"{file}#{anchor}"

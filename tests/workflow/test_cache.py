@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from bmopt.workflow import cache as module
-from bmopt.workflow.cache import Cache, cache_folder, clear_cache
+from bmopt.workflow.cache import Cache, clear_cache
 
 
 class Counter:
@@ -91,22 +91,16 @@ def test_clearing_an_empty_or_missing_cache(cache_folder: Path) -> None:
     assert clear_cache(cache_folder) == 0
 
 
-def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BMOPT_CACHE_DIR", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    monkeypatch.delenv("BMOPT_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "bmopt"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "bmopt"
-
-
-def test_a_user_without_a_home_has_a_cache_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> NoReturn:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("BMOPT_CACHE_DIR")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert cache_folder().name == "bmopt"
+def test_clearing_deletes_the_engines_that_an_engine_keeps_there(cache_folder: Path) -> None:
+    key = "ab" + "0" * 62
+    engines = cache_folder / "ort-tensorrt" / "ab" / key
+    engines.mkdir(parents=True)
+    (engines / "graph_sm90.engine").write_bytes(b"12345")
+    (engines / "cache_sm90.timing").write_bytes(b"123")
+    assert clear_cache() == 8
+    assert list(cache_folder.iterdir()) == []
+    engines.mkdir(parents=True)
+    (engines / "graph_sm90.profile").write_bytes(b"1")
+    (engines / "mine.txt").write_text("mine")
+    assert clear_cache() == 1
+    assert (engines / "mine.txt").is_file()

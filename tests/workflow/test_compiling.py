@@ -18,7 +18,15 @@ from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import RangeTable
 from bmopt.errors import OutputError
 from bmopt.optimizer.simplify import optimize_file
-from bmopt.workflow import artifact, compiling, lowering, measuring, preparing, quantizing
+from bmopt.workflow import (
+    artifact,
+    compiling,
+    lowering,
+    measuring,
+    preparing,
+    quantizing,
+    reporting,
+)
 from bmopt.workflow.artifact import load_artifact, read_manifest
 from bmopt.workflow.compiling import CompileResult, compile_model
 from bmopt.workflow.progress import Quiet
@@ -201,7 +209,7 @@ def test_a_slower_artifact_is_said_to_be_slower(
         monkeypatch.setattr(type(found), "to_dict", lambda _: document)
         return found
 
-    monkeypatch.setattr(compiling, "measure_latency", swapped)
+    monkeypatch.setattr(reporting, "measure_latency", swapped)
     progress = Quiet()
     report = compile_demo(
         tmp_path / "out", target="ort-int8", duration_s=0.1, progress=progress
@@ -335,7 +343,7 @@ def interrupt(*_: Any, **__: Any) -> NoReturn:
 def test_ctrl_c_while_measuring_leaves_the_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(compiling, step, interrupt)
+    monkeypatch.setattr(reporting, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         compile_demo(tmp_path / "out", target="ort-int8", duration_s=0.1)
     with load_artifact(tmp_path / "out", any_host=True) as opened:
@@ -383,5 +391,5 @@ def test_a_full_disk_leaves_the_earlier_artifact(
 
 
 def test_a_reports_infinities_are_text() -> None:
-    found = compiling._finite({"a": [math.inf, (-math.inf, 1.0)], "b": math.nan, "c": "inf"})
+    found = artifact._finite({"a": [math.inf, (-math.inf, 1.0)], "b": math.nan, "c": "inf"})
     assert found == {"a": ["inf", ["-inf", 1.0]], "b": "nan", "c": "inf"}

@@ -12,11 +12,17 @@ from tests.backends.fake_hosts import host
 def test_every_target_and_device_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "host_facts", lambda **_: host("x86_64", "avx2"))
     found = {status.target: status for status in targets()}
-    assert set(found) == {*all_targets(), *(f"ort-int8:{d}" for d in DEVICES["ort"])}
+    heads = [name for name in all_targets() if name.startswith("ort-")]
+    devices = [f"{name}:{device}" for name in heads for device in DEVICES[name]]
+    assert set(found) == {*all_targets(), *devices}
     assert found["ort-int8"].run
+    assert found["rtx-fp8"].devices == ("sm89", "sm120", "sm121")
+    assert found["ort-fp16:cuda"].devices == ()
     assert not found["ort-int8:arm64"].run
     assert found["ort-int8:arm64"].compile
-    assert all(bool(status.reason) is not status.run for status in found.values())
+    assert found["ort-fp16:cuda"].compile
+    assert all(bool(s.reason) is not (s.run and s.build) for s in found.values())
+    assert all(s.compile or not s.build for s in found.values())
 
 
 def test_a_host_that_no_scheme_knows_has_a_status_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from bmopt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from bmopt.core.engine import BuildOptions
 from bmopt.core.ranges import METHODS, Interval, RangeTable
 from bmopt.core.scheme import FloatRules
+from bmopt.core.target import Target
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.workflow import quantizing
+from bmopt.workflow.engines import Opener
 from bmopt.workflow.quantizing import (
     Quantizer,
     candidates,
@@ -23,11 +26,14 @@ from tests.calibration.memory_dataset import MemoryDataset
 from tests.quantizing import CONV_NET, measured, named, samples_for, scheme, table_of
 from tests.rewriting import structure
 
+ENGINE = OnnxRuntimeBackend()
+OPENER = Opener(ENGINE, Target("ort", "int8", "x86-vnni"), BuildOptions(), threads=1)
+
 
 def quantizer(rules: FloatRules | None = None) -> Quantizer:
     model = named(CONV_NET)
     table = measured(model, samples_for(model))
-    return Quantizer(model, table, scheme(rules=rules), OnnxRuntimeBackend())
+    return Quantizer(model, table, scheme(rules=rules), ENGINE, OPENER)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +127,14 @@ def test_placements_are_really_timed() -> None:
 def test_a_single_candidate_is_not_timed() -> None:
     text = "g (float[N,2] x) => (float[N,1] y) <float[2,1] w = {1, 2}> { y = MatMul(x, w) }"
     model = named(text)
-    one = Quantizer(model, table_of(model), scheme(), OnnxRuntimeBackend())
+    one = Quantizer(model, table_of(model), scheme(), ENGINE, OPENER)
     assert one.choose_rules("minmax", (), 1.0) == (FloatRules(), {"all": 1.0})
 
 
 def lacking(text: str, table: RangeTable | None = None) -> str:
     model = named(text)
-    plan = Quantizer(model, table or table_of(model), scheme(), OnnxRuntimeBackend()).plan(
-        "minmax", FloatRules()
-    )
-    return lacks_integers(model, plan)
+    quantizer = Quantizer(model, table or table_of(model), scheme(), ENGINE, OPENER)
+    return lacks_integers(model, quantizer.plan("minmax", FloatRules()))
 
 
 def test_a_model_with_integers_lacks_none() -> None:

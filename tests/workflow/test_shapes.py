@@ -4,7 +4,7 @@ import onnx_ir as ir
 import pytest
 
 from bmopt.errors import UsageError
-from bmopt.workflow.shapes import fix_shapes, parse_shapes
+from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
 from tests.rewriting import parse
 
 TEXT = """
@@ -19,11 +19,14 @@ def shape(value: ir.Value) -> list[int | str | None]:
 
 
 def test_entries_are_parsed() -> None:
-    assert parse_shapes(["x:1x3x224x224", "input:0:8", "a/b:2x2"]) == {
-        "x": (1, 3, 224, 224),
-        "input:0": (8,),
-        "a/b": (2, 2),
+    found = parse_shapes(["x:1x3x224x224", "input:0:8", "a/b:1x2:2x2:8x2", "in:0:1:2:4"])
+    assert {name: str(profile) for name, profile in found.items()} == {
+        "x": "1x3x224x224:1x3x224x224:1x3x224x224",
+        "input:0": "8:8:8",
+        "a/b": "1x2:2x2:8x2",
+        "in:0": "1:2:4",
     }
+    assert static_axes(found)["a/b"] == [None, 2]
     assert parse_shapes([]) == {}
 
 
@@ -42,6 +45,10 @@ def test_an_entry_of_another_form_is_refused(entry: str) -> None:
         (["x:0x3"], "at least 1"),
         (["x:1x3", "x:2x3"], "was given a shape already"),
         (["x:99999999999"], "write it as"),
+        (["x:1x3:2x3:4"], "differ in rank"),
+        (["x:2x3:1x3:4x3"], "the smallest, the usual and the largest"),
+        (["x:1x3:2x3:1x3"], "the smallest, the usual and the largest"),
+        (["x:0x3:2x3:4x3"], "at least 1"),
     ],
 )
 def test_an_impossible_entry_is_refused(entries: list[str], message: str) -> None:
@@ -83,11 +90,35 @@ def test_an_input_without_a_shape_gets_one() -> None:
         ({"y": (1,)}, "no input 'y'; the model has x, z"),
         ({"x": (1, 3)}, "input 'x' has 4 axes, 2 were given"),
         ({"x": (1, 4, 8, 8)}, "input 'x' fixes an axis to 3, not 4"),
+        ({"x": (1, None, 8, 8)}, "input 'x' fixes an axis to 3, not a range"),
         ({"x": (1, 3, 8, 8), "z": (2, 4)}, "axis 'N' is 1 in one place, 2 in another"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(
-    shapes: dict[str, tuple[int, ...]], message: str
+    shapes: dict[str, tuple[int | None, ...]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         fix_shapes(parse(TEXT), shapes)
+
+
+def test_axes_with_a_range_stay_dynamic() -> None:
+    model = parse(TEXT)
+    fix_shapes(model, {"x": (None, 3, 8, 9)})
+    assert [shape(value) for value in model.graph.inputs] == [["N", 3, 8, 9], ["N", 4]]
+
+
+def test_profiles_of_an_engine() -> None:
+    model = parse(TEXT)
+    given = parse_shapes(["x:1x3x8x8:2x3x8x8:4x3x16x16"])
+    profiles = engine_profiles(model, given, 16)
+    assert {name: str(p) for name, p in profiles.items()} == {
+        "x": "1x3x8x8:2x3x8x8:4x3x16x16",
+        "z": "1x4:1x4:16x4",
+    }
+    with pytest.raises(UsageError, match="--shapes x:MIN:OPT:MAX"):
+        engine_profiles(model, {}, 16)
+
+
+def test_an_input_of_fixed_shape_needs_no_profile() -> None:
+    model = parse("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    assert engine_profiles(model, {}, 16) == {}

@@ -1,9 +1,10 @@
-"""Sessions on ONNX Runtime's CPU provider, as runners."""
+"""ONNX Runtime sessions as runners."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -39,6 +40,19 @@ ENGINE_ERRORS: tuple[type[Exception], ...] = (
 )
 """Everything that a session raises where the model or its feeds are at fault."""
 
+KEEP_QDQ = {
+    "session.disable_quant_qdq": "1",
+    # Without this one, the one above has constant weights behind a DQ folded to floats.
+    "session.disable_qdq_constant_folding": "1",
+    "session.disable_double_qdq_remover": "1",
+}
+"""Session entries that leave Q/DQ nodes as they are in the graph, for the arithmetic of another
+engine.
+
+ONNX Runtime's own Q/DQ rewrites are for its CPU kernels: they made TensorRT refuse models
+(microsoft/onnxruntime issue 17312, pull request 17482).
+"""
+
 Level = Literal["off", "basic", "all"]
 _LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -46,6 +60,11 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _INLINE_BYTES = 1 << 30
+
+Provider = tuple[str, Mapping[str, str]]
+"""An execution provider's name and options."""
+
+_CPU: Provider = ("CPUExecutionProvider", {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +76,16 @@ class SessionConfig:
         level: ONNX Runtime's own graph optimisations.
         dump: Where to write the graph as ONNX Runtime optimised it.
         profile: Prefix of the file to write per-node times to.
+        providers: What runs the nodes, most wanted first; the CPU takes what is left.
+        entries: Other session settings by ONNX Runtime's names.
     """
 
     threads: int = 0
     level: Level = "all"
     dump: Path | None = None
     profile: Path | None = None
+    providers: tuple[Provider, ...] = (_CPU,)
+    entries: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class OrtRunner:
@@ -142,8 +165,12 @@ def _open(source: str | bytes, config: SessionConfig, label: str) -> OrtRunner:
     if config.profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(config.profile)
+    for name, value in config.entries.items():
+        options.add_session_config_entry(name, value)
+    providers = [(name, dict(chosen)) for name, chosen in config.providers]
     try:
-        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        # On an error ONNX Runtime would print it and try again with other providers.
+        session = ort.InferenceSession(source, options, providers, enable_fallback=False)
     except native.NotImplemented as error:
         raise KernelError(f"{label}: ONNX Runtime cannot run it ({_line(error)})") from error
     except ENGINE_ERRORS as error:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import pytest
 
 from bmopt.backends.onnxruntime import backend as module
+from bmopt.backends.onnxruntime import libraries
 from bmopt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from bmopt.backends.registry import backend_for
 from bmopt.core.host import Host
@@ -25,14 +26,17 @@ def pretend(monkeypatch: pytest.MonkeyPatch, facts: Host) -> None:
 
 def test_every_target_has_a_backend() -> None:
     for name in all_targets():
-        assert isinstance(backend_for(Target.parse(name)), OnnxRuntimeBackend)
+        target = Target.parse(name)
+        own = isinstance(backend_for(target), OnnxRuntimeBackend)
+        assert own == (target.engine == "ort")
 
 
 def test_this_host_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, host("aarch64", "asimddp"))
     assert BACKEND.resolve(Target("ort", "int8")) == Target("ort", "int8", "arm64-dotprod")
     assert BACKEND.resolve(Target("ort", "int8", "x86-avx2")).device == "x86-avx2"
-    assert BACKEND.resolve(Target("ort", "fp32")) == Target("ort", "fp32")
+    for text in ("ort-fp32", "ort-fp32:cuda", "ort-fp16:tensorrt", "ort-int8:tensorrt"):
+        assert BACKEND.resolve(Target.parse(text)) == Target.parse(text)
 
 
 def test_a_target_of_this_host_compiles_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +104,8 @@ def test_a_model_opens_in_every_way(tmp_path: Path) -> None:
     path.write_bytes(as_bytes(model))
     feeds = samples_for(model, count=2)
     runners = (
-        BACKEND.open(path, threads=1),
+        BACKEND.open(path, Target.parse("ort-int8:x86-vnni"), threads=1),
+        BACKEND.open_graph(path, threads=1),
         BACKEND.open_checked(model),
         BACKEND.open_tapped(model, threads=1),
     )
@@ -108,3 +113,37 @@ def test_a_model_opens_in_every_way(tmp_path: Path) -> None:
         with runner as opened:
             assert opened.output_names == ("y",)
             assert opened.run(feeds)["y"].shape == (2, 5)
+
+
+def test_half_precision_needs_a_device() -> None:
+    reason = (
+        "ort-fp16 needs a device: ort-fp16:cuda or ort-fp16:tensorrt; float16 is slower than "
+        "float32 on CPUs"
+    )
+    with pytest.raises(TargetError) as caught:
+        BACKEND.resolve(Target.parse("ort-fp16"))
+    assert str(caught.value) == reason
+    able = BACKEND.probe(Target.parse("ort-fp16"))
+    assert (able.compile, able.build, able.run, able.reason) == (False, False, False, reason)
+    assert able.version
+
+
+@pytest.mark.parametrize("reason", ["", "no NVIDIA GPU"])
+@pytest.mark.parametrize("text", ["ort-fp32:cuda", "ort-fp16:cuda", "ort-int8:tensorrt"])
+def test_a_gpu_target_compiles_everywhere_and_runs_where_nothing_lacks(
+    monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    pretend(monkeypatch, host("riscv64"))
+    monkeypatch.setattr(libraries, "lacks", lambda device: reason)
+    able = BACKEND.probe(Target.parse(text))
+    assert able.compile
+    assert able.run is not bool(reason)
+    assert able.reason == reason
+
+
+def test_tensorrt_quantises_by_its_own_rules() -> None:
+    scheme = BACKEND.scheme(Target.parse("ort-int8:tensorrt"))
+    assert scheme.activation.symmetric
+    assert scheme.side == "inputs"
+    assert not scheme.quantize_bias
+    assert BACKEND.scheme(Target.parse("ort-int8:arm64")).side == "outputs"

@@ -1,0 +1,140 @@
+"""Builds engines in a child process, and says in one line what went wrong there."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bmopt.backends.nvinfer import sdk
+from bmopt.backends.nvinfer.build_log import cause_in, read_log, warnings_in
+from bmopt.backends.nvinfer.build_spec import BuildOutcome, BuildSpec, check_options
+from bmopt.backends.nvinfer.inspector import parse_inspection
+from bmopt.backends.nvinfer.layers import read_layers
+from bmopt.core.engine import BuildOptions, EngineBuild, Kernel
+from bmopt.core.files import atomic_file
+from bmopt.core.host import host_facts
+from bmopt.core.isolate import start_isolated
+from bmopt.core.target import Target
+from bmopt.errors import BuildError, HostError, IsolatedToolError
+
+_WORKER = "bmopt.backends.nvinfer.worker"
+_FILES = {"trt": "engine.plan", "rtx": "engine.rtx"}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class NvinferBuilder:
+    """Builds engines of ``trt`` or ``rtx``."""
+
+    engine: str
+
+    @property
+    def engine_file(self) -> str:
+        """Name of the engine's file in an artifact."""
+        return _FILES[self.engine]
+
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        target: Target,
+        options: BuildOptions,
+        progress: Progress | None = None,
+    ) -> EngineBuild:
+        """Build the engine of the ``.onnx`` file ``graph`` into the file ``out``.
+
+        ``progress`` is told (steps done, steps in all).
+
+        Raises:
+            BuildError: The engine refuses the model or the options; the message names the node.
+            HostError: The SDK is not installed or does not work here.
+            IsolatedToolError: The build died or ran out of time.
+            OutputError: ``out`` cannot be written.
+        """
+        check_options(target, options)
+        if not sdk.find(self.engine):
+            raise HostError(sdk.missing(self.engine))
+        with tempfile.TemporaryDirectory(prefix="bmopt-build-") as folder:
+            with atomic_file(out) as scratch:
+                spec = self._spec(graph, scratch, Path(folder), target, options)
+                outcome = _run(spec, progress)
+            return _build_of(spec, outcome, out)
+
+    def _spec(
+        self, graph: Path, out: Path, folder: Path, target: Target, options: BuildOptions
+    ) -> BuildSpec:
+        if options.timing_cache:
+            path = str(Path(options.timing_cache).absolute())
+            options = dataclasses.replace(options, timing_cache=path)
+        places = (graph.absolute(), out.absolute(), folder.absolute())
+        return BuildSpec(self.engine, *places, target.devices, options)
+
+
+def _run(spec: BuildSpec, progress: Progress | None) -> BuildOutcome:
+    path = spec.folder / "spec.json"
+    path.write_text(spec.to_json(), encoding="utf-8")
+    start_ns = time.monotonic_ns()
+    child = start_isolated(
+        [sys.executable, "-m", _WORKER, str(path)],
+        timeout_s=spec.options.timeout_s,
+        name=f"building with {spec.name}",
+        listen=lambda line: _tell(line, progress),
+        # Where no file of the user's can be taken for a module.
+        folder=spec.folder,
+    )
+    try:
+        child.wait()
+    except IsolatedToolError as error:
+        late = (time.monotonic_ns() - start_ns) / 1e9 >= spec.options.timeout_s
+        advice = "; allow it more with --build-timeout" if late else ""
+        cause = cause_in(read_log(spec.log))
+        said = f"; its log says: {cause}" if cause else ""
+        raise IsolatedToolError(f"{error}{said}{advice}") from error
+    if not spec.outcome.is_file():
+        raise IsolatedToolError(f"building with {spec.name} ended without an outcome")
+    return _checked(BuildOutcome.from_json(spec.outcome.read_text(encoding="utf-8")))
+
+
+def _tell(line: str, progress: Progress | None) -> None:
+    done, _, total = line.partition(" ")
+    if progress is not None and done.isdigit() and total.isdigit():
+        progress(int(done), int(total))
+
+
+def _checked(outcome: BuildOutcome) -> BuildOutcome:
+    if outcome.error == HostError.__name__:
+        raise HostError(outcome.message)
+    if outcome.error:
+        raise BuildError(outcome.message)
+    return outcome
+
+
+def _build_of(spec: BuildSpec, outcome: BuildOutcome, out: Path) -> EngineBuild:
+    log = read_log(spec.log)
+    return EngineBuild(
+        engine=sdk.SDK_MODULES[spec.engine],
+        version=outcome.version,
+        devices=spec.devices or _own_device(),
+        seconds=outcome.seconds,
+        size_bytes=out.stat().st_size,
+        kernels=_kernels(spec, log),
+        warnings=tuple(dict.fromkeys((*outcome.warnings, *warnings_in(log)))),
+    )
+
+
+def _kernels(spec: BuildSpec, log: list[tuple[str, str]]) -> tuple[Kernel, ...]:
+    if spec.inspection.is_file():
+        kernels = parse_inspection(spec.inspection.read_text(encoding="utf-8"))
+        if kernels:
+            return kernels
+    return read_layers(log)
+
+
+def _own_device() -> tuple[str, ...]:
+    gpus = host_facts().gpus
+    return (f"sm{gpus[0].compute.replace('.', '')}",) if gpus and gpus[0].compute else ()

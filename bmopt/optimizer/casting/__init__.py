@@ -1,0 +1,1 @@
+"""Half precision in the graph: element types, Casts at the borders, constants."""

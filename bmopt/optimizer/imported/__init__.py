@@ -1,0 +1,1 @@
+"""Models that come quantised: their encodings read off, their arithmetic turned to float."""

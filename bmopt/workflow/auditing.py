@@ -1,0 +1,114 @@
+"""Whether an engine takes a model as it is meant: linted always, audited where a build tells."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from bmopt.backends.registry import backend_for, linter_for
+from bmopt.core.backend import Executed
+from bmopt.core.engine import BuildOptions, EngineBuild
+from bmopt.core.finding import Finding
+from bmopt.core.plan import QuantPlan
+from bmopt.core.target import DEVICES, Target
+from bmopt.errors import BmoptError, BuildError
+from bmopt.graph.products import multiply_adds, product_of
+from bmopt.workflow.engines import MODEL
+from bmopt.workflow.preparing import Job
+
+_STAND_IN = "rtx"
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What a build says of the nodes that a plan wants in 8 bits.
+
+    Attributes:
+        build: The build; of TensorRT-RTX where the target's own engine cannot be built here.
+        executed: How each of them runs.
+    """
+
+    build: EngineBuild
+    executed: tuple[Executed, ...]
+
+
+def require_lint(job: Job, model: ir.Model) -> list[Finding]:
+    """Return what the target's linter finds, none where it has no linter.
+
+    Raises:
+        BuildError: The engine would refuse the model.
+    """
+    linter = linter_for(job.target)
+    if linter is None:
+        return []
+    findings = list(linter(model, job.target))
+    errors = [found for found in findings if found.rule.level == "error"]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        where = f"node {first.node!r}: " if first.node else ""
+        raise BuildError(
+            f"{job.path}: {job.target} would refuse it: {where}{first.message} "
+            f"[{first.rule.id}]{more}; {first.fix}"
+        )
+    return findings
+
+
+def audit(
+    job: Job, folder: Path, plan: QuantPlan, built: EngineBuild | None, options: BuildOptions
+) -> Audit | None:
+    """Return how the plan's nodes run in the engine, None where nothing here can tell.
+
+    An engine that cannot be built on this host is stood in for by TensorRT-RTX, whose parser
+    and kernels are of the same family, and which needs no GPU to build.
+    """
+    graph = folder / MODEL
+    if built is not None:
+        return Audit(built, tuple(job.backend.explain(graph, plan, built.kernels)))
+    target = _stand_in(job.target)
+    backend = backend_for(target)
+    if not backend.probe(target).build or backend.builder is None:
+        return None
+    plain = BuildOptions(profiles=options.profiles, timeout_s=options.timeout_s)
+    with tempfile.TemporaryDirectory(prefix="bmopt-") as scratch:
+        out = Path(scratch) / backend.builder.engine_file
+        try:
+            built = backend.builder.build(graph, out, target, plain)
+        except BmoptError as error:
+            job.progress.warn(f"TensorRT-RTX, which stands in for {job.target}, says: {error}")
+            return None
+    return Audit(built, tuple(backend.explain(graph, plan, built.kernels)))
+
+
+def _stand_in(target: Target) -> Target:
+    devices = DEVICES[f"{_STAND_IN}-{target.precision}"]
+    return Target(_STAND_IN, target.precision, next(d for d in ("sm86", "sm89") if d in devices))
+
+
+def integer_work(model: ir.Model, plan: QuantPlan, executed: Sequence[Executed]) -> float | None:
+    """Return the share of the multiply-adds marked 8-bit that are seen running so.
+
+    Products of unknown shape count with the size of their weight. None where none is marked.
+    """
+    runs = {entry.node for entry in executed if entry.integer}
+    marked = seen = 0
+    for node in model.graph:
+        product = product_of(node) if (node.name or "") in plan.weights else None
+        if product is not None:
+            work = multiply_adds(product) or product.weight().size
+            marked += work
+            seen += work if (node.name or "") in runs else 0
+    return seen / marked if marked else None
+
+
+def lint_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values."""
+    return [
+        {"rule": f.rule.id, "level": f.rule.level, "node": f.node, "message": f.message}
+        for f in findings
+    ]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from bmopt.core.runner import Array
+from bmopt.graph.products import product_of
+from bmopt.graph.sparsity import has_two_four, is_two_four
+from tests.rewriting import parse
+
+CONV = "g (float[1,8,5,5] x) => (float y) { y = Conv(x, w) }"
+GEMM = "g (float[3,8] x) => (float y) { y = Gemm(x, w) }"
+GEMM_T = "g (float[3,8] x) => (float y) { y = Gemm<transB = 1>(x, w) }"
+MATMUL = "g (float[3,8] x) => (float y) { y = MatMul(x, w) }"
+TRANSPOSED = "g (float[1,8,5,5] x) => (float y) { y = ConvTranspose(x, w) }"
+
+
+def model_of(text: str, weight: Array) -> ir.Model:
+    model = parse(text)
+    node = model.graph[0]
+    value = ir.Value(name="w", const_value=ir.tensor(weight), shape=ir.Shape(weight.shape))
+    model.graph.register_initializer(value)
+    node.replace_input_with(1, value)
+    return model
+
+
+def sparse(shape: tuple[int, ...], axis: int, kept: int) -> Array:
+    """Return ones of which only ``kept`` of every four along ``axis`` are left."""
+    weight = np.ones(shape, np.float32)
+    index = np.arange(shape[axis]) % 4 >= kept
+    np.moveaxis(weight, axis, 0)[index] = 0
+    return weight
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "axis"),
+    [
+        (CONV, (6, 8, 3, 3), 1),
+        (TRANSPOSED, (8, 6, 3, 3), 0),
+        (GEMM, (8, 6), 0),
+        (GEMM_T, (6, 8), 1),
+        (MATMUL, (8, 6), 0),
+    ],
+)
+def test_sparsity_is_along_the_summed_axis(text: str, shape: tuple[int, ...], axis: int) -> None:
+    for kept in range(5):
+        model = model_of(text, sparse(shape, axis, kept))
+        assert has_two_four(model) is (kept in (1, 2))
+
+
+def test_zeros_along_another_axis_are_no_sparsity() -> None:
+    assert not has_two_four(model_of(CONV, sparse((8, 8, 3, 3), 0, 2)))
+
+
+def test_channels_that_do_not_divide_into_fours() -> None:
+    product = product_of(model_of(CONV, np.zeros((6, 6, 3, 3), np.float32)).graph[0])
+    assert product is not None
+    assert not is_two_four(product)
