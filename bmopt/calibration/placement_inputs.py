@@ -45,7 +45,8 @@ def place_inputs(
 
     1. A product by a constant weight reads its data in 8 bits unless a rule, a missing range or
        the user speaks against it.
-    2. An Add that closes a residual block around such a convolution reads its skip so.
+    2. An Add that closes a residual block around such a convolution reads its skip so, unless
+       another node needs the skip in float.
     3. A Concat reads all its inputs so if everything behind it reads its output so.
     """
     return _Placer(table, scheme, tuple(keep_float)).run(graph)
@@ -72,9 +73,10 @@ class _Placer:
             self._decide(node, (0,), self._product_reason(node))
         residuals = Residuals(graph, frozenset(self._reads))
         for node in self._able(graph, self._scheme.followers & {"Add"}):
-            skip, reason = residuals.skip_of(node)
+            skip, why_none = residuals.skip_of(node)
             skips = () if skip is None else (skip,)
-            self._decide(node, skips, reason or self._range_reason(node, skips))
+            reason = why_none or self._range_reason(node, skips)
+            self._decide(node, skips, reason or self._skip_reason(node, skips))
         for node in reversed(list(self._able(graph, self._scheme.followers & {"Concat"}))):
             reads = tuple(range(len(node.inputs)))
             self._decide(node, reads, self._concat_reason(node, reads))
@@ -116,6 +118,16 @@ class _Placer:
             return NEAR_INPUT
         return rule_reason(product, self._scheme.rules)
 
+    def _skip_reason(self, node: ir.Node, reads: tuple[int, ...]) -> str | None:
+        """Say where a skip has to be written in float anyway, so that 8 bits would only round."""
+        for index in reads:
+            value = node.inputs[index]
+            if value is None or value.is_graph_output():
+                return "its skip is an output of the model"
+            if not all(self._reads_8_bits(*use) or is_op(use[0], "Add") for use in value.uses()):
+                return "something else reads its skip in float"
+        return None
+
     def _concat_reason(self, node: ir.Node, reads: tuple[int, ...]) -> str | None:
         values = [node.inputs[index] for index in reads]
         if any(value is None or constant_tensor(value) is not None for value in values):
@@ -129,11 +141,12 @@ class _Placer:
         uses = tuple(value.uses())
         if value.is_graph_output() or not uses:
             return False
-        return all(
-            index in self._reads.get(node, ())
-            or (index == 0 and passes_on(node, self._scheme) and self._is_moved_in_8_bits(node))
-            for node, index in uses
-        )
+        return all(self._reads_8_bits(node, index) for node, index in uses)
+
+    def _reads_8_bits(self, node: ir.Node, index: int) -> bool:
+        if index in self._reads.get(node, ()):
+            return True
+        return index == 0 and passes_on(node, self._scheme) and self._is_moved_in_8_bits(node)
 
     def _is_moved_in_8_bits(self, node: ir.Node) -> bool:
         unused = [v for v in node.outputs[1:] if v.uses() or v.is_graph_output()]

@@ -135,7 +135,8 @@ def write_plan_to_build(folder: Path, options: BuildOptions) -> None:
 def facts(built: EngineBuild) -> dict[str, Any]:
     """Return what a report says of an engine, without its kernels."""
     document = dataclasses.asdict(built)
-    return {**document, "kernels": len(built.kernels)}
+    lists = {"devices": list(built.devices), "warnings": list(built.warnings)}
+    return {**document, **lists, "kernels": len(built.kernels)}
 
 
 def _document(folder: Path) -> Mapping[str, Any] | None:

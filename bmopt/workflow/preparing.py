@@ -181,7 +181,7 @@ def _able(backend: Backend, target: Target, recipe: Recipe) -> Capabilities:
         raise UsageError(f"--float is for 8-bit targets; the precision of {target} is its own")
     if not is_foreign(target) and (name := recipe.engine_option()):
         raise UsageError(f"--{name.replace('_', '-')} is for engines, which {target} has none of")
-    if recipe.float_type != "fp32" and target.engine == "ort" and not target.device:
+    if recipe.float_type != "fp32" and not is_foreign(target):
         raise UsageError(f"{target}: --float {recipe.float_type} is slower than fp32 on CPUs")
     return able
 

@@ -42,6 +42,26 @@ def test_products_read_their_data_and_the_add_its_skip() -> None:
     assert not found.reasons
 
 
+BLOCK = f"""s = Relu(x) {CONV.replace("(x", "(s")} a = Add(c, s)"""
+
+
+@pytest.mark.parametrize(
+    ("behind", "output", "reason"),
+    [
+        ("y = Relu(a)", "float y", ""),
+        ("b = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(s, w) y = Add(a, b)", "float y", ""),
+        ("f = Sigmoid(s) y = Add(a, f)", "float y", "something else reads its skip in float"),
+        ("y = Relu(a)", "float s, float y", "its skip is an output of the model"),
+    ],
+)
+def test_a_skip_that_is_written_in_float_anyway_stays_so(
+    behind: str, output: str, reason: str
+) -> None:
+    found = placed(graph(f"{BLOCK} {behind}", output=output))
+    assert found.reasons.get("a", "") == reason
+    assert ("a" in reads(found)) is not bool(reason)
+
+
 @pytest.mark.parametrize(
     ("body", "inits", "reason"),
     [
