@@ -150,6 +150,9 @@ def _print_engine(report: Report) -> None:
         )
     elif note:
         say(note)
+    if left := report.get("fallbacks"):
+        node, provider = next(iter(left.items()))
+        say(f"{len(left)} nodes fall back to another provider, first {node!r} to {provider}")
 
 
 def _print_cast(cast: Mapping[str, Any], *, verbose: bool) -> None:

@@ -106,6 +106,15 @@ def integer_work(model: ir.Model, plan: QuantPlan, executed: Sequence[Executed])
     return seen / marked if marked else None
 
 
+def fallbacks(job: Job, graph: Path, options: BuildOptions) -> dict[str, str]:
+    """Return node -> provider for what ONNX Runtime leaves to another than the target's."""
+    if job.target.engine != "ort" or not job.on_gpu or not job.able.run:
+        return {}
+    from bmopt.backends.onnxruntime.assignment import assignment
+
+    return dict(assignment(graph, job.target, build=options).fallbacks)
+
+
 def lint_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Return findings as JSON values."""
     return [

@@ -32,7 +32,7 @@ from bmopt.workflow.engines import MODEL, Opener, build_into, facts, read_option
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.measuring import measure_latency
 from bmopt.workflow.progress import Progress, Quiet
-from bmopt.workflow.shapes import engine_profiles, parse_shapes
+from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
 
 _KEPT = (artifact.RANGES, artifact.PLAN, artifact.CAST, artifact.RECIPE)
 
@@ -109,6 +109,7 @@ def _task(path: Path, target: Target, shapes: Sequence[str], changes: Mapping[st
     options = read_options(path) or BuildOptions()
     if shapes:
         given = parse_shapes(shapes)
+        fix_shapes(load_model(path / MODEL), static_axes(given))  # refuses what does not fit
         profiles = engine_profiles(load_model(path / MODEL), given, batch_size=1)
         if unknown := sorted(set(given) - set(profiles)):
             raise UsageError(f"--shapes: {unknown[0]!r} is no input with dynamic axes")

@@ -16,7 +16,7 @@ from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import HALVES, QUANTIZED, Target
 from bmopt.graph.model_io import input_specs
 from bmopt.graph.nesting import nodes_in
-from bmopt.workflow.auditing import Audit, audit, integer_work
+from bmopt.workflow.auditing import Audit, audit, fallbacks, integer_work
 from bmopt.workflow.engines import MODEL, Opener, facts, read_options
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.lowering import Lowered, half_model, opening_options
@@ -44,6 +44,7 @@ def measured(
         "engine": None if built is None else facts(built),
         "engine_note": "" if built is not None else _engine_note(job),
         "imported": dict(lowered.notes),
+        "fallbacks": fallbacks(job, out / MODEL, opening_options(job, lowered.model)),
     }
     if lowered.cast is not None:
         kept = dict(lowered.cast.float_nodes)
