@@ -21,6 +21,7 @@ _OPTIONS = (
     "strip",
     "sparse",
     "dla",
+    "cuda_graph",
     "build_timeout_s",
 )
 

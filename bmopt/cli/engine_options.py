@@ -47,6 +47,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--dla", metavar="CORE", type=whole, help="run on this deep learning accelerator"
     )
     group.add_argument(
+        "--cuda-graph",
+        action="store_const",
+        const=True,
+        help="capture runs as a CUDA graph and replay it",
+    )
+    group.add_argument(
         "--build-timeout",
         dest="build_timeout_s",
         metavar="S",

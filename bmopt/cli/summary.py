@@ -40,7 +40,9 @@ def print_build(report: Report) -> None:
     for name, value in report["golden_sqnr_db"].items():
         shown = "cannot be compared" if value is None else f"{_decibels(value)} SQNR"
         say(f"output {name!r} against the graph's golden outputs: {shown}")
-    _print_verdict(report, "source", _kind(report["target"]))
+    kind = _kind(report["target"])
+    print_table((report["target"], "rival", kind, ""), _latency_rows(report), right=(1, 2))
+    _print_verdict(report, "source", kind)
     say()
     say(f"artifact: {report['artifact']['path']}", style="bold")
 
@@ -111,7 +113,12 @@ def _latency_rows(report: Report) -> list[tuple[str, ...]]:
     times = (time_text(found[side]) for side in ("reference_ns", "candidate_ns"))
     rival = found.get("reference", "source")
     note = threads if rival == "source" else f"beside {rival}"
-    return [("latency", *times, f"x {found['ratio']:.3f} {_interval(found)}, {note}")]
+    rows = [("latency", *times, f"x {found['ratio']:.3f} {_interval(found)}, {note}")]
+    device = found.get("device_ns") or {}
+    if device:
+        shown = (time_text(device[s]) if s in device else "-" for s in ("source", "artifact"))
+        rows.append(("on the device", *shown, "median between events"))
+    return rows
 
 
 def _interval(found: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ class Profile:
 
 @dataclasses.dataclass(frozen=True)
 class BuildOptions:
-    """Options of an engine build.
+    """Options of an engine: how it is built, and how it is run.
 
     Attributes:
         profiles: Input with dynamic axes -> its shapes.
@@ -38,6 +38,7 @@ class BuildOptions:
         strip: The engine is stored without the weights, which a refit puts back.
         sparse: Kernels for weights with 2:4 sparsity may be used.
         dla: Core of the deep learning accelerator to run on; None for the GPU.
+        cuda_graph: Runs are captured as a CUDA graph and replayed.
         timeout_s: Time limit of the build in seconds.
     """
 
@@ -51,6 +52,7 @@ class BuildOptions:
     strip: bool = False
     sparse: bool = False
     dla: int | None = None
+    cuda_graph: bool = False
     timeout_s: float = 3600.0
 
 

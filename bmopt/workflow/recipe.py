@@ -38,6 +38,7 @@ _ENGINE = (
     "strip",
     "sparse",
     "dla",
+    "cuda_graph",
     "build_timeout_s",
     "require_engine",
 )
@@ -77,6 +78,7 @@ class Recipe:
         strip: An engine is stored without its weights.
         sparse: Kernels for 2:4 sparsity: ``auto`` where the weights have it, ``on`` or ``off``.
         dla: Core of the deep learning accelerator; -1 for the GPU.
+        cuda_graph: Runs of an engine are captured as a CUDA graph and replayed.
         build_timeout_s: Time limit of an engine's build in seconds.
         require_engine: Fail where the engine cannot be built, rather than write the graph alone.
     """
@@ -108,6 +110,7 @@ class Recipe:
     strip: bool = False
     sparse: str = "auto"
     dla: int = -1
+    cuda_graph: bool = False
     build_timeout_s: float = 3600.0
     require_engine: bool = False
 
@@ -161,6 +164,7 @@ class Recipe:
             strip=self.strip,
             sparse=self.sparse == "on" or (self.sparse == "auto" and has_sparse_weights),
             dla=None if self.dla < 0 else self.dla,
+            cuda_graph=self.cuda_graph,
             timeout_s=self.build_timeout_s,
         )
 

@@ -11,7 +11,9 @@ from typing import Literal
 from bmopt.backends.nvinfer import sdk
 from bmopt.backends.nvinfer.builder import NvinferBuilder
 from bmopt.core.backend import Executed
+from bmopt.core.cache_folder import cache_folder
 from bmopt.core.capabilities import Capabilities
+from bmopt.core.digest import of_file
 from bmopt.core.engine import BuildOptions, Kernel
 from bmopt.core.host import host_facts
 from bmopt.core.plan import QuantPlan
@@ -107,8 +109,13 @@ class NvinferBackend:
         from bmopt.backends.nvinfer.runtime import open_engine
 
         engine: Literal["rtx", "trt"] = "rtx" if self.engine == "rtx" else "trt"
+        options = options or BuildOptions()
         return open_engine(
-            path, engine, host_code=options is not None and options.compat == "version"
+            path,
+            engine,
+            cuda_graph=options.cuda_graph,
+            host_code=options.compat == "version",
+            cache=_runtime_cache(path) if self.engine == "rtx" else None,
         )
 
     def explain(
@@ -118,6 +125,12 @@ class NvinferBackend:
         from bmopt.backends.nvinfer.audit import explain
 
         return explain(graph, plan, kernels)
+
+
+def _runtime_cache(path: Path) -> Path:
+    """Return where kernels that TensorRT-RTX compiles on the GPU are kept for this engine."""
+    digest = of_file(path)
+    return cache_folder() / "rtx" / digest[:2] / digest
 
 
 def _own_sms() -> tuple[str, ...]:
