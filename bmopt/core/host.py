@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -31,12 +32,13 @@ __all__ = ["Gpu", "Host", "architecture", "cpu_flags", "current_mhz", "host_fact
 NOT_INSTALLED = "not installed"
 
 _ENGINES = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim")
-_OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx")
+_OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx")
 _GPU_QUERY = (
     "--query-gpu=name,driver_version,memory.total,compute_cap",
     "--format=csv,noheader,nounits",
 )
 _GPU_TIMEOUT_S = 10.0
+_COMPUTE = re.compile(r"\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,8 @@ def host_facts(
     Args:
         root: Where ``proc``, ``sys`` and ``etc`` lie.
         machine: Machine name instead of this one's.
-        query_gpus: Returns nvidia-smi's table; asks nvidia-smi where not given.
+        query_gpus: Returns nvidia-smi's table; asks nvidia-smi where not given, and CUDA's driver
+            where nvidia-smi is missing or does not tell, as on a Jetson.
     """
     cpus = read_cpus(root)
     frequency = root / "sys/devices/system/cpu/cpu0/cpufreq"
@@ -118,7 +121,7 @@ def host_facts(
         frequency_mhz=current_mhz(root),
         max_frequency_mhz=_scaled(read_text(frequency / "cpuinfo_max_freq"), 1e-3),
         memory_bytes=_memory_bytes(root),
-        gpus=_gpus((query_gpus or _nvidia_smi)()),
+        gpus=_own_gpus() if query_gpus is None else _gpus(query_gpus()),
         os=_distribution(root),
         kernel=platform.release() or UNKNOWN,
         python=platform.python_version(),
@@ -210,6 +213,17 @@ def _scaled(text: str, factor: float) -> float | None:
         return None
 
 
+def _own_gpus() -> tuple[Gpu, ...]:
+    told = _gpus(_nvidia_smi())
+    if told and all(gpu.compute for gpu in told):
+        return told
+    # Not needed on most hosts.
+    from bmopt.core.cuda_driver import cuda_gpus
+
+    found = cuda_gpus() or ()
+    return tuple(Gpu(g.name, f"CUDA {g.cuda}", g.memory_bytes, g.compute) for g in found) or told
+
+
 def _nvidia_smi() -> str:
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -234,5 +248,6 @@ def _gpus(table: str) -> tuple[Gpu, ...]:
         if len(cells) == 4:
             name, driver, mebibytes, compute = cells
             size = _scaled(mebibytes, 2.0**20)
-            gpus.append(Gpu(name, driver, None if size is None else int(size), compute))
+            known = compute if _COMPUTE.fullmatch(compute) else ""
+            gpus.append(Gpu(name, driver, None if size is None else int(size), known))
     return tuple(gpus)

@@ -84,7 +84,11 @@ def _check_devices(target: Target, text: str) -> None:
     for part in parts:
         if part not in valid:
             listed = f"has {', '.join(valid)}" if valid else "takes none: it is made where it runs"
-            raise TargetError(f"unknown device {part!r} in {text!r}; {target.head} {listed}")
+            other = part.startswith("sm") and target.engine == "rtx" and part not in _RTX_SMS
+            advice = f"; TensorRT-RTX has no {part}: use trt-{target.precision}" if other else ""
+            raise TargetError(
+                f"unknown device {part!r} in {text!r}; {target.head} {listed}{advice}"
+            )
     if len(parts) > 1 and target.engine != "rtx":
         raise TargetError(f"{text!r}: name one device; only rtx targets take several")
     if len(set(parts)) < len(parts):

@@ -64,11 +64,11 @@ def audit(
 ) -> Audit | None:
     """Return how the plan's nodes run in the engine, None where nothing here can tell.
 
-    An engine that cannot be built on this host is stood in for by TensorRT-RTX, whose parser
-    and kernels are of the same family, and which needs no GPU to build.
+    An engine that cannot be built on this host, or that does not tell its kernels, is stood in for
+    by TensorRT-RTX, whose parser and kernels are of the same family, and which needs no GPU.
     """
     graph = folder / MODEL
-    if built is not None:
+    if built is not None and built.kernels:
         return Audit(built, tuple(job.backend.explain(graph, plan, built.kernels)))
     target = _stand_in(job.target)
     backend = backend_for(target)

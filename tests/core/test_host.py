@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bmopt.core import cuda_driver
 from bmopt.core.cpuinfo import ISA_FLAGS
+from bmopt.core.cuda_driver import CudaGpu
 from bmopt.core.host import (
     Gpu,
     architecture,
@@ -125,12 +127,30 @@ def test_nvidia_smi_that_fails_or_prints_is_taken_as_it_is(
 ) -> None:
     program = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(cuda_driver, "cuda_gpus", lambda: None)
     assert host_facts(tmp_path).gpus == ()
     program.write_text('#!/bin/sh\necho "T4, 535, 15360, 7.5"\n', encoding="utf-8")
     program.chmod(0o755)
     assert host_facts(tmp_path).gpus == (Gpu("T4", "535", 15360 << 20, "7.5"),)
     program.write_text('#!/bin/sh\necho "T4, 535, 15360, 7.5"\nexit 9\n', encoding="utf-8")
     assert host_facts(tmp_path).gpus == ()
+
+
+@pytest.mark.parametrize("table", ["", "Orin (nvgpu), 540.4.0, [N/A], [N/A]"])
+def test_cuda_s_driver_tells_what_nvidia_smi_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    if table:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\necho "{table}"\n', encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    orin = CudaGpu("Orin", "8.7", 64 << 30, "12.6")
+    monkeypatch.setattr(cuda_driver, "cuda_gpus", lambda: (orin,))
+    assert host_facts(tmp_path).gpus == (Gpu("Orin", "CUDA 12.6", 64 << 30, "8.7"),)
+    monkeypatch.setattr(cuda_driver, "cuda_gpus", lambda: None)
+    told = host_facts(tmp_path).gpus
+    assert told == ((Gpu("Orin (nvgpu)", "540.4.0", None, ""),) if table else ())
 
 
 def test_versions_without_importing_the_packages() -> None:

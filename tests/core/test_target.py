@@ -53,7 +53,8 @@ def test_an_unknown_device_lists_the_valid_ones(text: str) -> None:
     ("text", "message"),
     [
         ("trt-int8:sm86", "trt-int8 takes none: it is made where it runs"),
-        ("rtx-fp8:sm86", "rtx-fp8 has sm89, sm120, sm121"),
+        ("rtx-fp8:sm86", "rtx-fp8 has sm89, sm120, sm121$"),
+        ("rtx-int8:sm90", "TensorRT-RTX has no sm90: use trt-int8$"),
         ("ort-fp32:x86-vnni", "ort-fp32 has cuda, tensorrt"),
         ("ort-fp16:cuda+tensorrt", "name one device; only rtx targets take several"),
         ("rtx-int8:sm86+sm86", "names a device twice"),

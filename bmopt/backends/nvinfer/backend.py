@@ -10,12 +10,12 @@ from typing import Literal
 
 from bmopt.backends.nvinfer import sdk
 from bmopt.backends.nvinfer.builder import NvinferBuilder
+from bmopt.backends.nvinfer.own_gpus import bindings_package, own_sms
 from bmopt.core.backend import Executed
 from bmopt.core.cache_folder import cache_folder
 from bmopt.core.capabilities import Capabilities
 from bmopt.core.digest import of_file
 from bmopt.core.engine import BuildOptions, Kernel
-from bmopt.core.host import host_facts
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Runner
 from bmopt.core.scheme import Scheme
@@ -24,7 +24,11 @@ from bmopt.core.target import DEVICES, Target
 _USUAL_DEVICES = ("sm80", "sm86", "sm89", "sm120")
 """What TensorRT-RTX builds for where no GPU says otherwise; sm75 would slow the others down."""
 
-_OLDEST_MAJOR = 10
+_RTX_DEVICES = "rtx-fp32"
+"""The target that every GPU of TensorRT-RTX can run."""
+
+_OLDEST = (10, 3)
+"""The TensorRT of JetPack 6, whose bindings have all that is called; those of 10.0 have not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +59,21 @@ class NvinferBackend:
             return sdk.missing(self.engine)
         if self.engine == "rtx":
             return ""
-        major = sdk.major(self.engine)
-        if 0 < major < _OLDEST_MAJOR:
-            return f"TensorRT {sdk.version(self.engine)} is too old (10.0 or newer)"
-        return "" if _own_sms() else "TensorRT finds no NVIDIA GPU"
+        release = sdk.release(self.engine)
+        if release and release < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            return f"TensorRT {sdk.version(self.engine)} is too old ({oldest} or newer)"
+        return "" if own_sms() else "TensorRT finds no NVIDIA GPU"
 
     def _why_not_run(self, target: Target) -> str:
-        own = _own_sms()
+        own = own_sms()
         if not own:
             return "no NVIDIA GPU"
         devices = self.resolve(target).devices
-        if devices and not set(own) & set(devices):
-            return f"the GPU here is {', '.join(own)}"
+        if devices and own[0] not in devices:
+            return _another_gpu(own, target)
         if not _has_cuda_bindings():
-            return f"cuda.bindings is not installed (pip install 'bmopt[{self.engine}]')"
+            return f"cuda.bindings is not installed (pip install '{bindings_package()}')"
         return ""
 
     def resolve(self, target: Target) -> Target:
@@ -79,7 +84,7 @@ class NvinferBackend:
         if self.engine != "rtx" or target.device:
             return target
         known = DEVICES[target.head]
-        own = [sm for sm in dict.fromkeys(_own_sms()) if sm in known]
+        own = [sm for sm in dict.fromkeys(own_sms()) if sm in known]
         usual = [sm for sm in _USUAL_DEVICES if sm in known]
         return dataclasses.replace(target, device="+".join(own or usual))
 
@@ -116,6 +121,7 @@ class NvinferBackend:
             cuda_graph=options.cuda_graph,
             host_code=options.compat == "version",
             cache=_runtime_cache(path) if self.engine == "rtx" else None,
+            dla=options.dla,
         )
 
     def explain(
@@ -133,9 +139,16 @@ def _runtime_cache(path: Path) -> Path:
     return cache_folder() / "rtx" / digest[:2] / digest
 
 
-def _own_sms() -> tuple[str, ...]:
-    gpus = host_facts().gpus
-    return tuple(f"sm{gpu.compute.replace('.', '')}" for gpu in gpus if gpu.compute)
+def _another_gpu(own: Sequence[str], target: Target) -> str:
+    """Return that engines for ``target`` do not run on the GPU that CUDA uses."""
+    if own[0] not in DEVICES[_RTX_DEVICES]:
+        return (
+            f"the GPU here is {own[0]}, which TensorRT-RTX does not support "
+            f"(trt-{target.precision} does)"
+        )
+    if len(own) > 1:
+        return f"CUDA's first GPU here is {own[0]} (CUDA_VISIBLE_DEVICES chooses another)"
+    return f"the GPU here is {own[0]}"
 
 
 def _has_cuda_bindings() -> bool:

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 
 from bmopt.backends.nvinfer.device import Cuda, DeviceBuffer, PinnedBuffer, Stream
-from bmopt.backends.nvinfer.io_tensors import IoTensor, Shape, Signature
+from bmopt.backends.nvinfer.io_tensors import IoTensor, Shape, Signature, read_dims
 from bmopt.backends.nvinfer.loading import LoadedEngine
 from bmopt.backends.nvinfer.native import Native
 from bmopt.core.runner import Array
@@ -87,7 +87,7 @@ class _LateOutput:
                 return 0
 
         def notify(_: Native, name: str, shape: Native) -> None:
-            memory.shape = tuple(int(dim) for dim in shape)
+            memory.shape = read_dims(shape)
 
         members = {
             "__init__": start,
@@ -152,10 +152,12 @@ class Bindings:
     def _select(self, profile: int) -> None:
         if profile != self._profile:
             context, handle = self._loaded.context, self._stream.handle
-            self._require(
-                context.set_optimization_profile_async(profile, handle),
-                f"optimisation profile {profile}",
-            )
+            try:
+                accepted = context.set_optimization_profile_async(profile, handle)
+            except RuntimeError:
+                # What the bindings make of a refusal.
+                accepted = False
+            self._require(accepted, f"optimisation profile {profile}")
             self._stream.synchronize()
             self._profile = profile
 
@@ -166,26 +168,36 @@ class Bindings:
         self._require(context.set_tensor_address(name, address), f"the memory of {name!r}")
 
     def _bind_outputs(self) -> None:
-        context = self._loaded.context
         for memory in self._outputs:
             if memory.tensor.on_host:
                 # Computed while shapes are inferred, so its memory has to be there before.
                 self._place(memory, memory.tensor.shape)
         self._infer()
         for memory in self._outputs:
-            shape = tuple(int(dim) for dim in context.get_tensor_shape(memory.tensor.name))
+            shape = self._inferred(memory.tensor.name)
             if -1 in shape:
                 self._defer(memory)
             elif not memory.tensor.on_host:
                 self._place(memory, shape)
 
     def _infer(self) -> None:
+        if not self._loaded.tells_shape_errors:
+            return
         try:
             unknown = self._loaded.context.infer_shapes()
         except RuntimeError as error:
             # The bindings raise it for every failure of this call.
-            raise DataError(f"the inputs' shapes do not go together{self._said()}") from error
+            raise self._mismatch() from error
         self._require(not unknown, f"the inputs {', '.join(unknown)} as incomplete")
+
+    def _inferred(self, name: str) -> Shape:
+        try:
+            return read_dims(self._loaded.context.get_tensor_shape(name))
+        except ValueError as error:
+            raise self._mismatch() from error
+
+    def _mismatch(self) -> DataError:
+        return DataError(f"the inputs' shapes do not go together{self._said()}")
 
     def _place(self, memory: _Memory, shape: Shape) -> None:
         name = memory.tensor.name

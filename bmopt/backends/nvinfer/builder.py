@@ -14,9 +14,9 @@ from bmopt.backends.nvinfer.build_log import cause_in, read_log, warnings_in
 from bmopt.backends.nvinfer.build_spec import BuildOutcome, BuildSpec, check_options
 from bmopt.backends.nvinfer.inspector import parse_inspection
 from bmopt.backends.nvinfer.layers import read_layers
+from bmopt.backends.nvinfer.own_gpus import own_sms
 from bmopt.core.engine import BuildOptions, EngineBuild, Kernel
 from bmopt.core.files import atomic_file
-from bmopt.core.host import host_facts
 from bmopt.core.isolate import start_isolated
 from bmopt.core.target import Target
 from bmopt.errors import BuildError, HostError, IsolatedToolError
@@ -119,7 +119,8 @@ def _build_of(spec: BuildSpec, outcome: BuildOutcome, out: Path) -> EngineBuild:
     return EngineBuild(
         engine=sdk.SDK_MODULES[spec.engine],
         version=outcome.version,
-        devices=spec.devices or _own_device(),
+        # CUDA's first, which the builder's process used.
+        devices=spec.devices or own_sms()[:1],
         seconds=outcome.seconds,
         size_bytes=out.stat().st_size,
         kernels=_kernels(spec, log),
@@ -133,8 +134,3 @@ def _kernels(spec: BuildSpec, log: list[tuple[str, str]]) -> tuple[Kernel, ...]:
         if kernels:
             return kernels
     return read_layers(log)
-
-
-def _own_device() -> tuple[str, ...]:
-    gpus = host_facts().gpus
-    return (f"sm{gpus[0].compute.replace('.', '')}",) if gpus and gpus[0].compute else ()

@@ -169,6 +169,10 @@ class Stream:
         """Wait for everything enqueued."""
         self.cuda.call("cudaStreamSynchronize", self.raw)
 
+    def settle(self) -> None:
+        """Wait for everything enqueued, whatever has become of it."""
+        self.cuda.quietly("cudaStreamSynchronize", self.raw)
+
     def close(self) -> None:
         """Destroy it."""
         self.cuda.quietly("cudaStreamDestroy", self.raw)

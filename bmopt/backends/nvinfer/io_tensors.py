@@ -87,7 +87,7 @@ def _tensor(sdk: Native, engine: Native, name: str, is_input: bool) -> IoTensor:
             f"{name!r} has elements of type {element}, which cannot be fed; "
             "cast it to a wider type inside the model and build again"
         )
-    shape = _dims(engine.get_tensor_shape(name))
+    shape = read_dims(engine.get_tensor_shape(name))
     on_host = engine.get_tensor_location(name) == sdk.TensorLocation.HOST
     indices = range(engine.num_optimization_profiles)
     shapes = [
@@ -100,14 +100,19 @@ def _tensor(sdk: Native, engine: Native, name: str, is_input: bool) -> IoTensor:
         DTYPES[element],
         shape,
         on_host,
-        profiles=tuple(Profile(*map(_dims, triple)) for triple in shapes),
+        profiles=tuple(Profile(*map(read_dims, triple)) for triple in shapes),
         # Profiles made without values for it have empty lists here.
-        values=tuple(Profile(*map(_dims, triple)) for triple in values) if all(values) else (),
+        values=tuple(Profile(*map(read_dims, t)) for t in values) if all(values) else (),
     )
 
 
-def _dims(dims: Native) -> Shape:
-    return tuple(int(dim) for dim in dims)
+def read_dims(dims: Native) -> Shape:
+    """Return an SDK's ``Dims`` as a tuple.
+
+    Raises:
+        ValueError: The number of axes is unknown, which iteration would take for a scalar.
+    """
+    return tuple(int(dims[axis]) for axis in range(len(dims)))
 
 
 def check_feeds(signature: Signature, feeds: Feeds) -> dict[str, Array]:

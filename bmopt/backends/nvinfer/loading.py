@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +18,16 @@ from bmopt.backends.nvinfer.engine_file import (
 )
 from bmopt.backends.nvinfer.native import Native
 from bmopt.backends.nvinfer.runtime_cache import RuntimeCache, open_cache
+from bmopt.backends.nvinfer.sdk import release_of
 from bmopt.backends.nvinfer.sdk_log import SdkLog, sdk_logger
 from bmopt.errors import ArtifactError, HostError, UsageError
 
 Specialization = Literal["eager", "lazy", "none"]
 
 _NO_MEMORY = "INSUFFICIENT_GPU_MEMORY"
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|could not be allocated|memory ?allocation", re.I)
+_SAFE_RAISES = (10, 13)
+"""Older bindings of TensorRT raise some exceptions without Python's lock, which is a crash."""
 _HOST_PROBLEMS = {
     "OLD_CUDA_DRIVER": "the NVIDIA driver is too old for it; update the driver",
     "OLD_CUDA_RUNTIME": "the CUDA runtime is too old for it; update the TensorRT-RTX package",
@@ -45,6 +50,7 @@ class RunOptions:
         cache: File that TensorRT-RTX keeps the kernels in that it compiled on this GPU.
         specialization: When TensorRT-RTX compiles kernels for new shapes: ``eager`` before they
             run, ``lazy`` beside running slower ones, which makes latencies drift.
+        dla: Core of the deep learning accelerator that the engine was built for; None for the GPU.
     """
 
     cuda_graph: bool = False
@@ -52,6 +58,7 @@ class RunOptions:
     host_code: bool = False
     cache: Path | None = None
     specialization: Specialization = "eager"
+    dla: int | None = None
 
 
 class LoadedEngine:
@@ -76,6 +83,7 @@ class LoadedEngine:
         self.context: Native = None
         self.streams_weights = False
         self._runtime = self._create_runtime()
+        self._config: Native = None
         self._cache: RuntimeCache | None = None
 
     def _create_runtime(self) -> Native:
@@ -88,7 +96,13 @@ class LoadedEngine:
                 f"{name} does not start here{self.log.because()}; check the driver with nvidia-smi"
             ) from error
 
-    def deserialise(self, cuda: Cuda, host_code: bool) -> None:
+    @property
+    def tells_shape_errors(self) -> bool:
+        """Whether a failed shape inference is an exception rather than a crash."""
+        release = release_of(str(getattr(self.sdk, "__version__", "")))
+        return self.kind == "rtx" or release >= _SAFE_RAISES
+
+    def deserialise(self, cuda: Cuda, options: RunOptions) -> None:
         """Read the file into the GPU.
 
         Raises:
@@ -97,13 +111,15 @@ class LoadedEngine:
         """
         header = read_header(self.path)
         data = self.path.read_bytes()
-        if host_code:
+        if options.host_code:
             self._runtime.engine_host_code_allowed = True
+        if options.dla is not None:
+            self._runtime.DLA_core = options.dla
         if self.kind == "rtx":
             self._require_valid(data, header, cuda)
         self.log.clear()
         self.engine = self._runtime.deserialize_cuda_engine(data)
-        if self.engine is None and "memory" in self.log.cause.lower():
+        if self.engine is None and _OUT_OF_MEMORY.search(self.log.cause):
             raise HostError(f"{self.path}: {_HOST_PROBLEMS[_NO_MEMORY]}{self.log.because()}")
         if self.engine is None:
             raise ArtifactError(self._refused(header, cuda))
@@ -145,12 +161,13 @@ class LoadedEngine:
             raise UsageError(f"{self.path}: weights cannot be streamed: {what}")
         self.log.clear()
         self.engine.weight_streaming_budget_v2 = budget
-        if self.engine.weight_streaming_budget_v2 != min(budget, total):
+        # The setter drops what the SDK answers; the budget may be rounded.
+        self.streams_weights = self.engine.weight_streaming_budget_v2 < total
+        if self.log.cause or self.streams_weights != (budget < total):
             raise HostError(
                 f"{self.path}: a weight streaming budget of {budget} bytes is refused"
                 f"{self.log.because()}; choose another"
             )
-        self.streams_weights = budget < total
 
     def create_context(self, options: RunOptions) -> None:
         """Create the execution context.
@@ -159,8 +176,12 @@ class LoadedEngine:
             HostError: The GPU has not the memory for it.
         """
         self.log.clear()
-        arguments = [self._runtime_config(options)] if self.kind == "rtx" else []
-        self.context = self.engine.create_execution_context(*arguments)
+        if self.kind == "rtx":
+            # The context points to it and does not own it.
+            self._config = self._runtime_config(options)
+            self.context = self.engine.create_execution_context(self._config)
+        else:
+            self.context = self.engine.create_execution_context()
         if self.context is None:
             raise HostError(
                 f"{self.path}: no execution context on this GPU{self.log.because()}; free memory "
@@ -184,6 +205,7 @@ class LoadedEngine:
         if self._cache is not None:
             self._cache.save(self.warnings)
         self.context = None
+        self._config = None
         self._cache = None
         self.engine = None
         self._runtime = None
@@ -201,7 +223,7 @@ def load_engine(
     """
     loaded = LoadedEngine(sdk, kind, path)
     try:
-        loaded.deserialise(cuda, options.host_code)
+        loaded.deserialise(cuda, options)
         if options.weight_budget_bytes is not None:
             loaded.limit_weights(options.weight_budget_bytes)
         loaded.create_context(options)

@@ -74,17 +74,25 @@ class EngineRunner:
         assert self._open, "the engine is closed"
         arrays = check_feeds(self._signature, feeds)
         profile = choose_profile(self._signature, arrays)
-        if self._bindings.bind(arrays, profile):
-            self._forget_graph()
-        self._prepare_graph()
+        try:
+            if self._bindings.bind(arrays, profile):
+                self._forget_graph()
+            self._prepare_graph()
+            outputs = self._launch()
+        except BaseException:
+            # Copies may be under way from and to memory that the next run writes, or frees.
+            self._stream.settle()
+            raise
+        self._device_ns = self._stopped.ns_since(self._started)
+        self._warm = True
+        return outputs
+
+    def _launch(self) -> dict[str, Array]:
         self._bindings.upload()
         self._started.record(self._stream)
         self._enqueue()
         self._stopped.record(self._stream)
-        outputs = self._bindings.download()
-        self._device_ns = self._stopped.ns_since(self._started)
-        self._warm = True
-        return outputs
+        return self._bindings.download()
 
     def _enqueue(self) -> None:
         if self._graph is not None:
@@ -158,6 +166,7 @@ def open_engine(
     cache: Path | None = None,
     host_code: bool = False,
     specialization: Specialization = "eager",
+    dla: int | None = None,
 ) -> EngineRunner:
     """Open the engine file ``path`` on the current GPU; see ``RunOptions``.
 
@@ -169,7 +178,9 @@ def open_engine(
     header = read_header(path)
     if fault := header.fault(engine):
         raise ArtifactError(f"{path}: {fault}; {REBUILD}")
-    options = RunOptions(cuda_graph, weight_streaming_budget, host_code, cache, specialization)
+    options = RunOptions(
+        cuda_graph, weight_streaming_budget, host_code, cache, specialization, dla
+    )
     module = sdk.load(engine)
     cuda = open_cuda()
     return start(load_engine(module, cuda, engine, path, options), cuda, options)

@@ -72,7 +72,12 @@ def _package_version(package: str) -> str:
         return ""
 
 
-def major(engine: str) -> int:
-    """Return the first number of the installed version, 0 where there is none."""
-    head = version(engine).partition(".")[0]
-    return int(head) if head.isdigit() else 0
+def release(engine: str) -> tuple[int, ...]:
+    """Return the first two numbers of the installed version, nothing where there is none."""
+    return release_of(version(engine))
+
+
+def release_of(version: str) -> tuple[int, ...]:
+    """Return ``(10, 13)`` for ``"10.13.2.6"``, nothing for what is no version."""
+    numbers = version.split(".")[:2]
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import types
 
 from bmopt.backends.nvinfer.native import Native
 
 _ERRORS = ("ERROR", "INTERNAL_ERROR")
 _LONGEST = 300
+_MOST = 16
 
 
 class SdkLog:
@@ -18,7 +20,7 @@ class SdkLog:
 
     def add(self, severity: str, message: str) -> None:
         """Take a message of the SDK's."""
-        if severity in _ERRORS:
+        if severity in _ERRORS and len(self._errors) < _MOST:
             self._errors.append(" ".join(message.split()))
 
     def clear(self) -> None:
@@ -36,7 +38,11 @@ class SdkLog:
 
 
 def sdk_logger(sdk: Native, log: SdkLog) -> Native:
-    """Return an ``ILogger`` of ``sdk`` that writes to ``log``."""
+    """Return an ``ILogger`` of ``sdk`` that writes to ``log``, and lives as long as the process.
+
+    The SDK's global logger is the first one that it was given, and it is used after the runtime
+    that it was given with is gone.
+    """
 
     def start(self: Native) -> None:
         sdk.ILogger.__init__(self)
@@ -46,4 +52,6 @@ def sdk_logger(sdk: Native, log: SdkLog) -> Native:
 
     # The base is only known once the SDK is loaded.
     members = {"__init__": start, "log": take}
-    return types.new_class("Logger", (sdk.ILogger,), {}, lambda body: body.update(members))()
+    logger = types.new_class("Logger", (sdk.ILogger,), {}, lambda body: body.update(members))()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(logger))
+    return logger

@@ -21,6 +21,17 @@ from bmopt.backends.nvinfer.sdk_log import sdk_logger
 from bmopt.backends.nvinfer.worker_progress import ProgressWriter, monitor
 from bmopt.errors import BuildError, HostError
 
+_UNTOLD = "TensorRT does not describe this engine, so its kernels are not known"
+_LEAN = "libnvinfer_lean"
+_LEAN_ADVICE = (
+    "; a version-compatible engine contains that library: put the one of this version on the "
+    "loader's path, or leave --compat version out"
+)
+_INSIDE_ADVICE = (
+    "; this is a failure inside it, not a rule that the model breaks: try another version of it, "
+    "--shapes with fixed sizes, or a target of ONNX Runtime (ort-...)"
+)
+
 
 def main(path: Path) -> None:
     """Build what the spec in the file ``path`` asks for."""
@@ -101,7 +112,10 @@ def _read_timings(config: Native, spec: BuildSpec) -> str:
 
 def _failure(spec: BuildSpec) -> str:
     cause = build_log.cause_in(build_log.read_log(spec.log))
-    return f"{spec.name} cannot build the engine: {cause or 'it gives no reason'}"
+    advice = _LEAN_ADVICE if _LEAN in cause else ""
+    if build_log.fails_inside(cause):
+        advice = _INSIDE_ADVICE
+    return f"{spec.name} cannot build the engine: {cause or 'it gives no reason'}{advice}"
 
 
 def _inspect(
@@ -116,14 +130,20 @@ def _inspect(
     if spec.options.compat == "version":
         # Such a plan carries the code of its runtime; this one is our own.
         runtime.engine_host_code_allowed = True
+    if spec.options.dla is not None:
+        runtime.DLA_core = spec.options.dla
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         return "the engine cannot be opened here, so its kernels are not known"
     inspector = engine.create_engine_inspector()
+    if inspector is None:
+        return _UNTOLD
     context = _context(engine, usual)
     if context is not None:
         inspector.execution_context = context
     text = inspector.get_engine_information(module.LayerInformationFormat.JSON)
+    if not text:
+        return _UNTOLD
     spec.inspection.write_text(text, encoding="utf-8")
     return ""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bmopt.backends.nvinfer import parser_errors
 from bmopt.backends.nvinfer.build_spec import BuildSpec
+from bmopt.backends.nvinfer.io_tensors import read_dims
 from bmopt.backends.nvinfer.native import Native
 from bmopt.core.engine import Profile
 from bmopt.errors import BuildError
@@ -98,7 +99,7 @@ def _set(made: Native, name: str, tensor: Native, profile: Profile) -> None:
 
 def _shape(name: str, tensor: Native) -> tuple[int, ...]:
     try:
-        return tuple(int(size) for size in tensor.shape)
+        return read_dims(tensor.shape)
     except ValueError as error:
         raise BuildError(
             f"input {name!r} has an unknown number of axes; declare them in the model"

@@ -27,8 +27,11 @@ PROVIDERS: dict[str, tuple[str, ...]] = {
 """Device of a target -> the providers it stands for, most wanted first."""
 
 _INSTALL = "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'"
-_LINKED = re.compile(rb"lib(?:cudnn|nvinfer)\.so\.\d+")
-_NOT_LOADED = re.compile(r"Failed to load (?:\S*[/\\])?([^\s/\\]+): ")
+_LINKED = re.compile(rb"lib(?:cudnn|nvinfer|nvonnxparser)\.so\.\d+")
+"""In the order in which they are loaded: the parser needs the engine."""
+_TENSORRT = ("libnvinfer", "libnvonnxparser")
+_NOT_LOADED = re.compile(r"^Failed to load ([^\s/\\]+): ", re.MULTILINE)
+"""Of the loader's path, which is tried after the wheels; a file that failed has its path here."""
 _WHEELS = ("tensorrt_libs", "nvidia")
 """Packages that bring libraries outside the loader's path."""
 
@@ -43,7 +46,7 @@ def lacks(device: str) -> str:
         if provider not in available:
             return f"this ONNX Runtime has no {provider} ({_INSTALL})"
     if not host_facts().gpus:
-        return "no NVIDIA GPU (nvidia-smi lists none)"
+        return "no NVIDIA GPU (neither nvidia-smi nor CUDA's driver knows one)"
     missing = _missing_of_cuda()
     if not missing and device == "tensorrt":
         missing = next((name for name in _linked() if load(name) is None), "")
@@ -91,7 +94,7 @@ def _opened(path: str) -> ctypes.CDLL | None:
 
 
 def _advice(name: str) -> str:
-    if name.startswith("libnvinfer"):
+    if name.startswith(_TENSORRT):
         cuda = str(getattr(ort, "cuda_version", "")).partition(".")[0]
         return f"pip install 'tensorrt-cu{cuda}=={name.rpartition('.')[2]}.*'"
     return f"pip install 'onnxruntime-gpu[cuda,cudnn]=={ort.__version__}'"

@@ -50,6 +50,7 @@ class FakeEngine:
     executes: bool = True
     captures: bool = True
     shapes_agree: bool = True
+    profiles_switch: bool = True
     config: Any = None
 
     @property
@@ -89,6 +90,16 @@ class FakeEngine:
     def create_execution_context(self, *arguments: Any) -> FakeContext | None:
         self.calls.append(("create_execution_context", *arguments))
         return FakeContext(self) if self.contexts else None
+
+
+class UnknownDims:
+    """``Dims`` of a tensor without a known number of axes, as the bindings behave."""
+
+    def __len__(self) -> int:
+        return -1
+
+    def __getitem__(self, axis: int) -> int:
+        raise IndexError
 
 
 class FakeCache:
@@ -137,6 +148,8 @@ class FakeContext:
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         self._note("set_optimization_profile_async", index, stream)
+        if not self.engine.profiles_switch:
+            raise RuntimeError("Error in set optimization profile async.")
         self.profile, self.shapes = index, {}
         return index < self.engine.num_optimization_profiles
 
@@ -165,8 +178,10 @@ class FakeContext:
         open_axes = [t.name for t in inputs if -1 in t.shape and t.name not in self.shapes]
         return open_axes + [t.name for t in inputs if t.host and t.name not in self.addresses]
 
-    def get_tensor_shape(self, name: str) -> Shape:
+    def get_tensor_shape(self, name: str) -> Any:
         tensor = self.engine.tensor(name)
+        if not self.engine.shapes_agree:
+            return UnknownDims()
         return (-1,) * len(tensor.shape) if tensor.late else self._shape(name)
 
     def _shape(self, name: str) -> Shape:
@@ -277,7 +292,7 @@ class FakeSdk:
     def __init__(
         self,
         engine: FakeEngine | None,
-        version: str = "10.9.0.34",
+        version: str = "10.16.1.11",
         says: tuple[tuple[str, str], ...] = (),
         validity: tuple[EngineValidity, int] = (EngineValidity.VALID, 0),
     ) -> None:
@@ -301,6 +316,7 @@ class FakeRuntime:
         self._sdk = sdk
         self._logger = logger
         self.engine_host_code_allowed = False
+        self.DLA_core = -1
         sdk.runtimes.append(self)
 
     def get_engine_validity(self, data: bytes) -> tuple[EngineValidity, int]:
@@ -309,6 +325,7 @@ class FakeRuntime:
 
     def deserialize_cuda_engine(self, data: bytes) -> FakeEngine | None:
         assert isinstance(data, bytes)
+        self.core_when_opened = self.DLA_core
         for severity, message in self._sdk.says:
             self._logger.log(Severity[severity], message)
         return self._sdk.engine

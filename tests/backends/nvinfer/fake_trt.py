@@ -70,9 +70,11 @@ class FakeTrt(types.ModuleType):
         version: str,
         *,
         inputs: Sequence[Any] = (),
-        inspection: str = '{"Layers": []}',
+        inspection: str | None = '{"Layers": []}',
+        inspects: bool = True,
         dla_cores: int = 0,
         plan: bytes | None = PLAN,
+        says: str = "Error Code 4: Internal Error (No kernel for 'x'.)",
         usable_cache: bool = True,
         opens_plan: bool = True,
     ) -> None:
@@ -81,6 +83,7 @@ class FakeTrt(types.ModuleType):
         self.calls: list[tuple[Any, ...]] = []
         self.logger: Any = None
         self._inputs, self._inspection = inputs, inspection
+        self._inspects, self._says = inspects, says
         self._dla_cores, self._plan = dla_cores, plan
         self._usable_cache, self._opens_plan = usable_cache, opens_plan
         is_11 = version.startswith("11.")
@@ -125,7 +128,8 @@ class FakeTrt(types.ModuleType):
         inspector = self._object(get_engine_information=lambda _: self._inspection)
         context = self._object(set_input_shape=lambda *_: True)
         engine = self._object(
-            create_engine_inspector=lambda: inspector, create_execution_context=lambda: context
+            create_engine_inspector=lambda: inspector if self._inspects else None,
+            create_execution_context=lambda: context,
         )
         opened = engine if self._opens_plan else None
         return self._object(deserialize_cuda_engine=lambda _: opened)
@@ -152,5 +156,5 @@ class FakeTrt(types.ModuleType):
     def _build(self, network: Any, config: Any) -> bytes | None:
         if self._plan is None:
             severity = types.SimpleNamespace(name="ERROR")
-            self.logger.log(severity, "Error Code 4: Internal Error (No kernel for 'x'.)")
+            self.logger.log(severity, self._says)
         return self._plan

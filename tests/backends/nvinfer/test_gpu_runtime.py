@@ -21,9 +21,9 @@ from bmopt.backends.nvinfer.engine_file import read_header
 from bmopt.backends.nvinfer.runtime import open_engine
 from bmopt.core.engine import BuildOptions, Profile
 from bmopt.core.target import DEVICES, Target
-from bmopt.errors import ArtifactError, DataError
+from bmopt.errors import ArtifactError, DataError, HostError
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(280)]
 
 _HEAD = '<ir_version: 8, opset_import: ["" : 17]>\n'
 _CONVNET = (
@@ -37,6 +37,7 @@ _CONVNET = (
 }"""
 )
 _HALVES = _HEAD + "g (float16[2,8] x) => (float16[2,8] y) { y = Add(x, x) }"
+_TWO_INPUTS = _HEAD + "g (float[N,8] a, float[M,8] b) => (float[K,8] y) { y = Add(a, b) }"
 _NON_ZERO = _HEAD + "g (float[4,4] x) => (int64[2,M] y) { y = NonZero(x) }"
 _SPANS = {"x": Profile((1, 3, 16, 16), (4, 3, 16, 16), (8, 3, 16, 16))}
 _TF32 = 5e-3
@@ -149,6 +150,24 @@ def test_a_batch_outside_the_profile_is_refused_and_the_next_one_runs(
         with pytest.raises(DataError, match="1x3x16x16 to 8x3x16x16"):
             runner.run(_images(9))
         assert runner.run(_images(8))["y"].shape == (8, 10)
+
+
+def test_shapes_that_do_not_go_together_are_refused_and_the_next_ones_run(
+    kind: Any, tmp_path: Path, record_property: Facts
+) -> None:
+    span = Profile((1, 8), (4, 8), (8, 8))
+    path = _build(kind, tmp_path, _TWO_INPUTS, profiles={"a": span, "b": span})
+
+    def rows(count: int) -> np.ndarray:
+        return np.ones((count, 8), np.float32)
+
+    with open_engine(path, kind) as runner:
+        with pytest.raises((DataError, HostError)) as caught:
+            runner.run({"a": rows(3), "b": rows(5)})
+        record_property(f"{kind}-mismatch", str(caught.value))
+        for first, second in ((4, 4), (1, 8), (8, 1)):
+            got = runner.run({"a": rows(first), "b": rows(second)})["y"]
+            assert got.tolist() == (rows(first) + rows(second)).tolist()
 
 
 def test_halves_stay_halves(kind: Any, tmp_path: Path) -> None:

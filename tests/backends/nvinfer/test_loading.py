@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from tests.backends.nvinfer.fake_runtime import (
     FakeTensor,
 )
 
-VERSION = "10.9.0.34"
+VERSION = "10.16.1.11"
 
 
 def _engine(**fields: Any) -> FakeEngine:
@@ -71,8 +73,8 @@ def test_host_code_is_allowed_where_asked_for(tmp_path: Path) -> None:
     ("version", "size", "reason"),
     [
         (VERSION, 1000, "is truncated: 36 of 1000 bytes"),
-        ("10.7.0.23", 36, "was built by TensorRT 10.7.0.23, and this is 10.9.0.34"),
-        (VERSION, 36, "TensorRT 10.9.0.34 refuses it"),
+        ("10.7.0.23", 36, "was built by TensorRT 10.7.0.23, and this is 10.16.1.11"),
+        (VERSION, 36, "TensorRT 10.16.1.11 refuses it"),
     ],
 )
 def test_a_refused_engine_says_why_what_the_sdk_said_and_what_to_do(
@@ -231,15 +233,62 @@ def test_a_weight_budget_that_makes_no_sense_is_refused(
 def test_a_weight_budget_that_the_sdk_ignores_is_an_error(tmp_path: Path) -> None:
     class Deaf(FakeEngine):
         def __setattr__(self, name: str, value: Any) -> None:
-            super().__setattr__(name, 7 if name == "weight_streaming_budget_v2" else value)
+            super().__setattr__(name, 100 if name == "weight_streaming_budget_v2" else value)
 
     engine = Deaf((FakeTensor("x", (2,)),), FakeCuda(), [], streamable_weights_size=100)
     with pytest.raises(HostError, match="budget of 50 bytes is refused"):
         _load(tmp_path, FakeSdk(engine), weight_budget_bytes=50)
 
 
+def test_a_weight_budget_may_be_rounded(tmp_path: Path) -> None:
+    class Rounding(FakeEngine):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value // 8 * 8 if name.endswith("budget_v2") else value)
+
+    engine = Rounding((FakeTensor("x", (2,)),), FakeCuda(), [], streamable_weights_size=100)
+    assert _load(tmp_path, FakeSdk(engine), weight_budget_bytes=50).streams_weights
+
+
+def test_the_core_is_named_before_the_engine_is_opened(tmp_path: Path) -> None:
+    for core in (1, None):
+        sdk = FakeSdk(_engine())
+        _load(tmp_path, sdk, dla=core)
+        assert sdk.runtimes[0].core_when_opened == (-1 if core is None else core)
+
+
+def test_a_damaged_engine_is_no_lack_of_memory(tmp_path: Path) -> None:
+    says = (("ERROR", "Error Code 3: API Usage Error (empty memory buffer)"),)
+    with pytest.raises(ArtifactError, match=r"refuses it .*empty memory buffer"):
+        _load(tmp_path, FakeSdk(None, says=says))
+
+
+def test_what_the_context_points_to_lives_until_it_is_gone(tmp_path: Path) -> None:
+    engine = _engine()
+    loaded = _load(tmp_path, FakeSdk(engine, "1.7.1.116"), "rtx")
+    config = weakref.ref(engine.config)
+    engine.config = None
+    engine.calls.clear()
+    assert config() is not None
+    loaded.close()
+    assert config() is None
+
+
+def test_a_logger_outlives_what_it_was_made_for() -> None:
+    logger = weakref.ref(sdk_logger(FakeSdk(None), SdkLog()))
+    gc.collect()
+    assert logger() is not None
+
+
+def test_a_log_keeps_the_first_errors_only() -> None:
+    log = SdkLog()
+    for number in range(1000):
+        log.add("ERROR", f"error {number}")
+    assert log.cause == "error 0"
+    assert len(log._errors) < 100
+
+
 _CALLED = {
-    "Runtime": "deserialize_cuda_engine engine_host_code_allowed get_engine_validity",
+    "Runtime": "DLA_core deserialize_cuda_engine engine_host_code_allowed get_engine_validity",
     "ICudaEngine": """create_execution_context create_runtime_config get_tensor_dtype
         get_tensor_location get_tensor_mode get_tensor_name get_tensor_profile_shape
         get_tensor_profile_values get_tensor_shape num_io_tensors num_optimization_profiles

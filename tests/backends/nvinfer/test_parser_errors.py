@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from bmopt.backends.nvinfer import parser_errors
-from bmopt.backends.nvinfer.build_log import BuildLog, cause_in, plain, read_log, warnings_in
+from bmopt.backends.nvinfer.build_log import (
+    BuildLog,
+    cause_in,
+    fails_inside,
+    plain,
+    read_log,
+    warnings_in,
+)
 from bmopt.backends.nvinfer.parser_errors import Refusal
 
 
@@ -110,6 +117,21 @@ def test_a_refusal_of_the_whole_model() -> None:
 )  # fmt: skip
 def test_tells_a_cause_without_codes_and_places(said: str, cause: str) -> None:
     assert plain(said) == cause
+
+
+@pytest.mark.parametrize(
+    ("cause", "inside"),
+    [
+        ("MyelinCheckException: bb.cpp:43: CHECK(append_to->parent() == this) failed", True),
+        ("Assertion tScope.getType() != ScopeType::kUNDEFINED failed", True),
+        ("Could not find any implementation for node x", True),
+        ("Profile kOPT values are not self-consistent. Dimensions with name N", False),
+        ("Cannot compile operation 'c' for Turing (SM75): FP32 GEMM is not supported", False),
+        ("", False),
+    ],
+)
+def test_a_failure_inside_the_sdk_is_told_apart(cause: str, inside: bool) -> None:
+    assert fails_inside(cause) is inside
 
 
 def test_keeps_what_matters_of_a_log_and_survives_a_cut(tmp_path: Path) -> None:

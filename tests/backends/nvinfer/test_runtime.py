@@ -22,12 +22,17 @@ BATCHES = (FakeTensor("x", (-1, 4), profiles=(SMALL,)), FakeTensor("y", (-1, 4),
 
 
 def open_fake(
-    *tensors: FakeTensor, options: RunOptions | None = None, kind: str = "trt", **fields: Any
+    *tensors: FakeTensor,
+    options: RunOptions | None = None,
+    kind: Any = "trt",
+    version: str = "10.16.1",
+    **fields: Any,
 ) -> tuple[EngineRunner, FakeEngine, FakeCuda]:
     options = options or RunOptions()
     fake = FakeCuda()
     engine = FakeEngine(tensors, fake, [], **fields)
-    loaded = LoadedEngine(FakeSdk(engine), kind, Path("engine"))  # what load_engine makes
+    # What load_engine makes.
+    loaded = LoadedEngine(FakeSdk(engine, version), kind, Path("engine"))
     loaded.engine = engine
     if options.weight_budget_bytes is not None:
         loaded.limit_weights(options.weight_budget_bytes)
@@ -158,6 +163,39 @@ def test_shapes_that_do_not_go_together_are_the_data_s_fault() -> None:
         runner.run({"x": _rows(2)})
     engine.shapes_agree = True
     assert runner.run({"x": _rows(2)})["y"].shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "asked"),
+    [("trt", "10.3.0", False), ("trt", "10.13.0.35", True), ("trt", "11.4.0", True),
+     ("rtx", "1.7.1", True)],
+)  # fmt: skip
+def test_bindings_that_would_crash_are_not_asked(kind: str, version: str, asked: bool) -> None:
+    runner, engine, _ = open_fake(*BATCHES, kind=kind, version=version)
+    assert runner.run({"x": _rows(2)})["y"].tolist() == _rows(2).tolist()
+    assert (("infer_shapes",) in engine.calls) == asked
+    engine.shapes_agree = False
+    with pytest.raises(DataError, match="do not go together"):
+        runner.run({"x": _rows(3)})
+
+
+def test_a_profile_that_cannot_be_selected_is_an_error() -> None:
+    runner, _, _ = open_fake(
+        FakeTensor("x", (-1, 4), profiles=(SMALL, LARGE)),
+        FakeTensor("y", (-1, 4), copies="x"),
+        num_optimization_profiles=2,
+        profiles_switch=False,
+    )
+    with pytest.raises(HostError, match="refuses optimisation profile 1"):
+        runner.run({"x": _rows(64)})
+    assert runner.run({"x": _rows(2)})["y"].shape == (2, 4)
+
+
+def test_after_a_failure_the_stream_is_waited_for_before_memory_is_used_again() -> None:
+    runner, _, fake = open_fake(*BATCHES, executes=False)
+    with pytest.raises(HostError, match="refuses to run"):
+        runner.run({"x": _rows(2)})
+    assert fake.names[-1] == "cudaStreamSynchronize"
 
 
 def test_an_input_in_host_memory_is_there_before_shapes_are_inferred() -> None:

@@ -35,7 +35,7 @@ def test_an_sdk_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, {})
     assert not sdk.find("trt")
     assert sdk.version("trt") == ""
-    assert sdk.major("trt") == 0
+    assert sdk.release("trt") == ()
     _importing(monkeypatch, ModuleNotFoundError("no module"))
     with pytest.raises(
         HostError, match=r"^TensorRT is not installed \(pip install 'bmopt\[trt\]'"
@@ -58,7 +58,7 @@ def test_the_version_comes_from_whichever_package_is_there(
 ) -> None:
     _installed(monkeypatch, {package: "10.16.1"})
     assert sdk.version("trt") == "10.16.1"
-    assert sdk.major("trt") == 10
+    assert sdk.release("trt") == (10, 16)
 
 
 def test_the_version_of_a_module_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,11 +66,11 @@ def test_the_version_of_a_module_without_a_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     _importing(monkeypatch, types.SimpleNamespace(__version__="11.4.1"))
     assert sdk.version("trt") == "11.4.1"
-    assert sdk.major("trt") == 11
+    assert sdk.release("trt") == (11, 4)
 
 
 def test_the_real_one_is_found_and_loaded() -> None:
     pytest.importorskip("tensorrt_rtx")
     assert sdk.find("rtx")
-    assert sdk.version("rtx").startswith(str(sdk.major("rtx")))
+    assert sdk.version("rtx").startswith(".".join(map(str, sdk.release("rtx"))))
     assert sdk.load("rtx").__version__ == sdk.version("rtx")

@@ -122,6 +122,16 @@ def test_the_dla_of_tensorrt_10(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         _run(monkeypatch, tmp_path, module, dla=2)
 
 
+def test_the_engine_of_a_dla_is_opened_on_its_core(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = FakeTrt("10.3.0", dla_cores=2)
+    _run(monkeypatch, tmp_path, module, dla=1)
+    cores = [index for index, call in enumerate(module.calls) if call == ("DLA_core", 1)]
+    assert len(cores) == 2, "of the builder and of the runtime"
+    assert cores[1] < module.names().index("deserialize_cuda_engine")
+
+
 def test_a_host_without_dla(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"DLA core 0: TensorRT 11.4.0 has no DLA here"):
         _run(monkeypatch, tmp_path, FakeTrt("11.4.0"), dla=0)
@@ -212,6 +222,19 @@ def test_keeps_what_the_inspector_says(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert json.loads(spec.inspection.read_text()) == {"Layers": ["a"]}
 
 
+@pytest.mark.parametrize("missing", [{"inspects": False}, {"inspection": None}])
+def test_an_engine_that_is_not_described_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: dict[str, Any]
+) -> None:
+    module = FakeTrt("11.4.1", **missing)
+    outcome, spec = _run(monkeypatch, tmp_path, module, compat="version")
+    assert outcome.warnings == (
+        "TensorRT does not describe this engine, so its kernels are not known",
+    )
+    assert spec.out.is_file()
+    assert not spec.inspection.exists()
+
+
 def test_an_engine_that_cannot_be_opened_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -228,6 +251,25 @@ def test_a_failed_build_tells_what_the_logger_heard(
     with pytest.raises(BuildError) as caught:
         _run(monkeypatch, tmp_path, FakeTrt("11.4.1", plan=None))
     assert str(caught.value) == "TensorRT cannot build the engine: No kernel for 'x'"
+
+
+def test_a_failure_inside_the_sdk_says_what_to_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    says = "IBuilder: Error Code 2: Internal Error (Assertion x != y failed. )"
+    with pytest.raises(BuildError, match=r"Assertion x != y failed; .* try another version"):
+        _run(monkeypatch, tmp_path, FakeTrt("11.4.1", plan=None, says=says))
+
+
+def test_a_missing_lean_runtime_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    says = (
+        "IBuilder: Error Code 6: API Usage Error (Unable to load library: libnvinfer_lean.so.11)"
+    )
+    module = FakeTrt("11.4.1", plan=None, says=says)
+    with pytest.raises(BuildError, match=r"libnvinfer_lean.*leave --compat version out$"):
+        _run(monkeypatch, tmp_path, module, compat="version")
 
 
 def test_a_builder_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

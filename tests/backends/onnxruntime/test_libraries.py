@@ -21,11 +21,16 @@ def gpu_build(monkeypatch: pytest.MonkeyPatch, folder: Path, *, cuda: bool) -> N
     """Make this a GPU build of ONNX Runtime on a host with a GPU and, if so, CUDA."""
     (folder / "capi").mkdir()
     provider = folder / "capi" / "libonnxruntime_providers_tensorrt.so"
-    provider.write_bytes(b"\x7fELF\0libnvinfer.so.98\0libcudnn.so.97\0libnvinfer.so.98\0")
+    # As readelf -d shows it of the provider in the wheel of 1.31.1.
+    linked = ("libcublas", "libnvinfer", "libnvonnxparser", "libcudart", "libcudnn")
+    versions = {"libcudnn": 97, "libcudart": 99, "libcublas": 99}
+    names = (f"{name}.so.{versions.get(name, 98)}".encode() for name in linked)
+    provider.write_bytes(b"\x7fELF\0" + b"\0".join(names) + b"\0libnvinfer.so.98\0")
 
     def preload() -> None:
         if not cuda:
-            print("Failed to load /lib/nvidia/libcudart.so.99: no such file")
+            print("Failed to load /lib/nvidia/libcublasLt.so.99: loads later from elsewhere")
+            print("Failed to load libcudart.so.99: no such file")
             print("Failed to load libcublas.so.99: libcublasLt.so.99: no such file")
 
     monkeypatch.setattr(ort, "__file__", str(folder / "__init__.py"))
@@ -47,7 +52,7 @@ def test_a_build_without_the_provider(monkeypatch: pytest.MonkeyPatch, device: s
 def test_a_host_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ALL)
     monkeypatch.setattr(libraries, "host_facts", lambda: host("x86_64"))
-    assert lacks("cuda") == "no NVIDIA GPU (nvidia-smi lists none)"
+    assert lacks("cuda") == "no NVIDIA GPU (neither nvidia-smi nor CUDA's driver knows one)"
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
@@ -71,8 +76,12 @@ def test_what_the_tensorrt_provider_is_linked_to_is_looked_for(
     assert lacks("tensorrt").startswith("libcudnn.so.97 is missing")
     monkeypatch.setattr(libraries, "load", lambda name: None if "nvinfer" in name else object())
     assert lacks("tensorrt") == "libnvinfer.so.98 is missing (pip install 'tensorrt-cu99==98.*')"
-    monkeypatch.setattr(libraries, "load", lambda name: object())
+    monkeypatch.setattr(libraries, "load", lambda name: None if "parser" in name else object())
+    assert lacks("tensorrt").startswith("libnvonnxparser.so.98 is missing (pip install 'tensorrt-")
+    loaded: list[str] = []
+    monkeypatch.setattr(libraries, "load", lambda name: loaded.append(name) or object())
     assert lacks("tensorrt") == ""
+    assert loaded == ["libcudnn.so.97", "libnvinfer.so.98", "libnvonnxparser.so.98"]
 
 
 def test_a_version_that_loads_nothing_beforehand(
