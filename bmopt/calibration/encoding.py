@@ -20,6 +20,7 @@ from bmopt.graph.products import Product
 from bmopt.graph.values import constant_array
 
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+_LOWEST_LIMIT = 128
 _BIAS_LIMIT = float(1 << 30)
 _HALF_STEP = 0.5 + 2**-12
 """Half a step and what rounding a scale to float32 adds to it over 256 steps."""
@@ -87,6 +88,8 @@ def encode_weight(product: Product, encoding: Encoding, input_scale: float | Non
 def with_scales(quant: WeightQuant, product: Product, scales: tuple[float, ...]) -> WeightQuant:
     """Return ``quant`` with scales that are known: one, or one per output channel.
 
+    Where the weight holds -128 of its scales, that is what is stored.
+
     Raises:
         QuantizationError: Their number fits neither, or one is not a positive number.
     """
@@ -101,7 +104,17 @@ def with_scales(quant: WeightQuant, product: Product, scales: tuple[float, ...])
             f"node {node!r}: a scale of its weight is not a positive number; export it again"
         )
     axis = product.axis if len(scales) > 1 else None
-    return dataclasses.replace(quant, axis=axis, scales=scales)
+    limit = _LOWEST_LIMIT if _holds_lowest(quant, product, scales) else quant.limit
+    return dataclasses.replace(quant, axis=axis, scales=scales, limit=limit)
+
+
+def _holds_lowest(quant: WeightQuant, product: Product, scales: tuple[float, ...]) -> bool:
+    """Whether a number of the weight is rounded to -128 in a type that has it."""
+    if quant.limit != _LOWEST_LIMIT - 1:
+        return False
+    weight = np.moveaxis(product.weight(), product.axis, -1)
+    lowest: Array = np.rint(weight / np.array(scales, np.float32))
+    return bool(lowest.size and lowest.min() <= -_LOWEST_LIMIT)
 
 
 def _bias_magnitude(product: Product) -> Array:

@@ -56,7 +56,7 @@ def tap(
         if name in exact or (not _is_clipped(value) if tensors is None else name in tensors)
     ]
     if not wanted:
-        raise CalibrationError("the model has no float activation to calibrate; nothing to do")
+        raise CalibrationError("the model computes on no floats; compile it for an fp32 target")
     sources = {name: _source(activations, name, exact) for name in wanted}
     tapped = [activations[name] for name in dict.fromkeys(sources.values())]
     returned = set(clone.graph.outputs)

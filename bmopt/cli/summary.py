@@ -21,11 +21,13 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
         verbose: List every node left in float rather than the first few.
     """
     kind = _kind(report["target"])
-    reference = "source" if kind == "FP32" or report.get("imported") else "FP32"
+    reference = "source" if kind == "FP32" or report.get("imported") is not None else "FP32"
     rows = [*_size_rows(report), *_accuracy_rows(report), *_latency_rows(report)]
     print_table((report["target"], reference, kind, ""), rows, right=(1, 2))
     say()
     _print_verdict(report, reference, kind)
+    if report.get("imported") is not None:
+        _print_imported(report["imported"], verbose=verbose)
     if "placement" in report:
         _print_placement(report["placement"], kind, verbose=verbose)
     if "cast" in report:
@@ -167,6 +169,13 @@ def _print_cast(cast: Mapping[str, Any], *, verbose: bool) -> None:
     say(f"floats are {cast['dtype']}, but for {len(kept)} nodes that stay float32")
     rows = list(kept.items())
     print_table(("node in float32", "reason"), rows if verbose else rows[:_SHOWN_NODES])
+
+
+def _print_imported(notes: Mapping[str, str], *, verbose: bool) -> None:
+    kept = "the source came quantised: its ranges and weight scales are kept"
+    say(f"{kept}, but for {len(notes)} nodes:" if notes else kept)
+    rows = list(notes.items())
+    print_table(("node", "what was changed"), rows if verbose else rows[:_SHOWN_NODES])
 
 
 def _print_audit(audit: Mapping[str, Any]) -> None:

@@ -113,8 +113,9 @@ class QdqWriter:
         steps = (array / spread).clip(-quant.limit, quant.limit)
         middle = 128 if quant.dtype == "uint8" else 0
         # float8 has steps of its own, to which the conversion rounds.
-        rounded = np.rint(steps) + middle if np.issubdtype(dtype, np.integer) else steps
-        stored = rounded.astype(dtype)
+        if np.issubdtype(dtype, np.integer):
+            steps = np.rint(steps).clip(None, np.iinfo(dtype).max - middle) + middle
+        stored = steps.astype(dtype)
         zeros = np.full(scales.shape, middle, dtype)
         return self._dequantized(node, weight.name or "weight", stored, scales, zeros, quant.axis)
 

@@ -199,7 +199,12 @@ def _save_arrays(path: Path, arrays: Feeds) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array))
+                np.lib.format.write_array(stream, _storable(np.asanyarray(array)))
+
+
+def _storable(array: Any) -> Any:  # noqa: ANN401 - an array of any dtype
+    """Return the array in a dtype that NumPy's format knows; float32 holds any bfloat16."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

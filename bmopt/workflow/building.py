@@ -30,6 +30,7 @@ from bmopt.workflow import artifact
 from bmopt.workflow.compiling import CompileResult
 from bmopt.workflow.engines import MODEL, Opener, build_into, facts, read_options
 from bmopt.workflow.files import size_on_disk
+from bmopt.workflow.half_feeds import NarrowingRunner, half_inputs
 from bmopt.workflow.measuring import measure_latency
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
@@ -132,7 +133,9 @@ def _record(
     assert task.backend.builder is not None
     engine = folder / task.backend.builder.engine_file
     ratios: dict[str, Sqnr] = {}
-    with task.backend.open(engine, task.target, options=task.options) as runner:
+    types = half_inputs(load_model(folder / MODEL))
+    opened = task.backend.open(engine, task.target, options=task.options)
+    with NarrowingRunner(opened, types) as runner:
         artifact.write_golden(folder, runner, [feeds for feeds, _ in golden])
         for feeds, expected in golden:
             for name, answer in runner.run(feeds).items():

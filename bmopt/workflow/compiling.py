@@ -16,12 +16,13 @@ from bmopt.graph.model_io import save_model
 from bmopt.workflow import artifact
 from bmopt.workflow.auditing import lint_rows, require_lint
 from bmopt.workflow.engines import MODEL, build_into, write_plan_to_build
+from bmopt.workflow.half_feeds import narrowed
 from bmopt.workflow.lowering import Lowered, engine_options, lower
 from bmopt.workflow.preparing import Job, optimized, prepare
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.quantizing import format_rules
 from bmopt.workflow.recipe import Recipe
-from bmopt.workflow.reporting import input_rows, measured, open_compiled, runs_here
+from bmopt.workflow.reporting import feed_types, input_rows, measured, open_compiled, runs_here
 from bmopt.workflow.samples import Samples
 from bmopt.workflow.source import as_file
 
@@ -89,7 +90,9 @@ def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> En
         (folder / artifact.RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
         built = _build(job, lowered, folder)
         with open_compiled(job, folder, built, threads=1) as runner:
-            artifact.write_golden(folder, runner, pool[:_GOLDEN_FEEDS])
+            types = feed_types(job, lowered.model)
+            golden = [narrowed(feeds, types) for feeds in pool[:_GOLDEN_FEEDS]]
+            artifact.write_golden(folder, runner, golden)
         artifact.write_manifest(folder, _facts(job, lowered, built))
     return built
 

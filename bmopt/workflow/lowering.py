@@ -10,7 +10,7 @@ import onnx_ir as ir
 from bmopt.calibration.casting import make_cast_plan
 from bmopt.core.cast_plan import CastPlan
 from bmopt.core.engine import BuildOptions
-from bmopt.core.imported import to_range_table
+from bmopt.core.imported import Imported, to_range_table
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import RangeTable
 from bmopt.core.scheme import FloatRules
@@ -41,7 +41,8 @@ class Lowered:
         rules: The placement that was chosen.
         ratios: Latency of every placement timed, relative to all in integers; empty where none
             was timed.
-        notes: What was changed in a model that came quantised, by node.
+        notes: What was changed in a model that came quantised, by node; None for one that did
+            not.
     """
 
     float_model: ir.Model
@@ -51,7 +52,7 @@ class Lowered:
     table: RangeTable | None = None
     rules: FloatRules = dataclasses.field(default_factory=FloatRules)
     ratios: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, str] | None = None
 
 
 def lower(job: Job, model: ir.Model) -> Lowered:
@@ -84,17 +85,13 @@ def half_model(job: Job, lowered: Lowered) -> ir.Model:
 
 def _quantized(job: Job, model: ir.Model) -> Lowered:
     scheme = job.backend.scheme(job.target)
-    imported = import_quantized(model) if job.is_quantized else None
+    imported = import_quantized(model, scheme.weight.dtype) if job.is_quantized else None
     if imported is not None:
         model = imported.model
     model = raise_opset(model, scheme.min_opset)
     if scheme.prepare:
         model = Pipeline.parse(scheme.prepare).run(model).model
-    if imported is None:
-        table = _ranges(job, model)
-    else:
-        table = to_range_table(imported, model_digest(model))
-    keeps_scales = imported is not None and scheme.weight.dtype == "int8"
+    table = _ranges(job, model) if imported is None else _source_ranges(job, model, imported)
     quantizer = Quantizer(
         model,
         table,
@@ -102,13 +99,37 @@ def _quantized(job: Job, model: ir.Model) -> Lowered:
         job.reference,
         _opener(job, model),
         (*job.recipe.keep_float, *(() if imported is None else imported.keep_float)),
-        imported.weight_scales if imported is not None and keeps_scales else {},
+        {} if imported is None else imported.weight_scales,
     )
-    notes = {} if imported is None else imported.notes
-    return _placed(job, quantizer, notes)
+    lowered = _placed(job, quantizer, None if imported is None else imported.notes)
+    return lowered if imported is None else _with_source_reasons(lowered, imported)
 
 
-def _placed(job: Job, quantizer: Quantizer, notes: Mapping[str, str]) -> Lowered:
+def _with_source_reasons(lowered: Lowered, imported: Imported) -> Lowered:
+    """Say of products that the source had in float that this is why they are."""
+    if lowered.plan is None:
+        return lowered
+    reasons = {
+        name: "float in the source" if name in imported.keep_float else reason
+        for name, reason in lowered.plan.float_nodes.items()
+    }
+    return dataclasses.replace(
+        lowered, plan=dataclasses.replace(lowered.plan, float_nodes=reasons)
+    )
+
+
+def _source_ranges(job: Job, model: ir.Model, imported: Imported) -> RangeTable:
+    """Return the source's own ranges, or where they are too wide those of the samples."""
+    if not imported.bounds_values(job.backend.scheme(job.target).weight.dtype):
+        if job.calib is not None:
+            return _ranges(job, model)
+        job.progress.warn(
+            "ranges of float8 are wider than the values, by how much it does not say; give --calib"
+        )
+    return to_range_table(imported, model_digest(model))
+
+
+def _placed(job: Job, quantizer: Quantizer, notes: Mapping[str, str] | None) -> Lowered:
     model, table = quantizer.model, quantizer.table
     everything = quantizer.plan("minmax", FloatRules())
     half = HALVES.get(job.recipe.float_type)
@@ -119,7 +140,7 @@ def _placed(job: Job, quantizer: Quantizer, notes: Mapping[str, str]) -> Lowered
         )
         lowered = Lowered(model, model, everything, table=table, notes=notes)
         return _cast(job, lowered, half) if half else lowered
-    method = "minmax" if job.is_quantized else choose_method(job, quantizer)
+    method = choose_method(job, quantizer) if table.samples else "minmax"
     rules, ratios = choose_rules(job, quantizer, method)
     plan = quantizer.plan(method, rules)
     if not plan.weights:

@@ -8,22 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from bmopt.core.engine import BuildOptions, EngineBuild
 from bmopt.core.host import versions
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import HALVES, QUANTIZED, Target
-from bmopt.graph.model_io import input_specs
+from bmopt.graph.model_io import input_specs, load_model
 from bmopt.graph.nesting import nodes_in
 from bmopt.workflow.auditing import Audit, audit, fallbacks, integer_work
 from bmopt.workflow.engines import MODEL, Opener, facts, read_options
 from bmopt.workflow.files import size_on_disk
+from bmopt.workflow.half_feeds import NarrowingRunner, half_inputs
 from bmopt.workflow.lowering import Lowered, half_model, opening_options
 from bmopt.workflow.measuring import measure_accuracy, measure_latency
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import format_rules, placement_report
-from bmopt.workflow.stand_in import open_stand_in
+from bmopt.workflow.stand_in import open_source, open_stand_in
 
 _POOR_SQNR_DB = 10.0
 
@@ -43,7 +45,7 @@ def measured(
         "versions": versions(),
         "engine": None if built is None else facts(built),
         "engine_note": "" if built is not None else _engine_note(job),
-        "imported": dict(lowered.notes),
+        "imported": None if lowered.notes is None else dict(lowered.notes),
         "fallbacks": fallbacks(job, out / MODEL, opening_options(job, lowered.model)),
     }
     if lowered.cast is not None:
@@ -73,7 +75,28 @@ def input_rows(model: ir.Model) -> list[dict[str, Any]]:
 def open_compiled(
     job: Job, folder: Path, built: EngineBuild | None, *, threads: int = 0
 ) -> Runner:
-    """Open what was compiled: on its engine, or its graph on the reference where it cannot run."""
+    """Open what was compiled: on its engine, or its graph on the reference where it cannot run.
+
+    It takes the job's samples, in float32 too where its inputs became half precision.
+    """
+    runner = _opened(job, folder, built, threads)
+    if not job.recipe.cast_io:
+        return runner
+    return NarrowingRunner(runner, feed_types(job, load_model(folder / MODEL)))
+
+
+def feed_types(job: Job, model: ir.Model) -> dict[str, np.dtype[Any]]:
+    """Return the element types that half-precision inputs of ``model`` are fed in here.
+
+    The stand-in emulates bfloat16 and takes float32 for it.
+    """
+    types = half_inputs(model)
+    if runs_here(job):
+        return types
+    return {name: dtype for name, dtype in types.items() if dtype == np.float16}
+
+
+def _opened(job: Job, folder: Path, built: EngineBuild | None, threads: int) -> Runner:
     graph = folder / MODEL
     if not runs_here(job):
         return open_stand_in(job.reference, graph, job.target, threads=threads)
@@ -108,7 +131,7 @@ def _accuracy(
     if job.val_is_calib:
         warnings.append("accuracy was measured on the calibration samples; give --val for more")
     with (
-        job.reference.open_graph(job.path) as before,
+        open_source(job.reference, job.path, job.target) as before,
         open_compiled(job, out, built) as after,
     ):
         report = measure_accuracy(before, after, job.val, job.batch_size, job.recipe.metric)

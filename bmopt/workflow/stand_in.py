@@ -9,6 +9,7 @@ from bmopt.core.backend import Reference
 from bmopt.core.runner import Runner
 from bmopt.core.target import Target
 from bmopt.graph.model_io import load_model, save_model
+from bmopt.graph.quantized import is_quantized
 from bmopt.optimizer.casting.emulation import emulate_bfloat16, has_bfloat16
 
 
@@ -29,6 +30,17 @@ def open_stand_in(engine: Reference, graph: Path, target: Target, *, threads: in
         path = Path(folder) / graph.name
         save_model(emulate_bfloat16(model), path)
         return engine.open_graph(path, threads=threads, keep_qdq=keep_qdq)
+
+
+def open_source(engine: Reference, path: Path, target: Target) -> Runner:
+    """Open a source model as ``target``'s engine would run it, if it came quantised for one.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    if is_foreign(target) and is_quantized(load_model(path)):
+        return open_stand_in(engine, path, target)
+    return engine.open_graph(path)
 
 
 def is_foreign(target: Target) -> bool:

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bmopt.calibration.encoding import clips_alike, encode_activation, encode_weight
+from bmopt.calibration.encoding import (
+    clips_alike,
+    encode_activation,
+    encode_weight,
+    with_scales,
+)
 from bmopt.core.plan import ActivationQuant, WeightQuant
 from bmopt.core.ranges import Interval
 from bmopt.core.scheme import Encoding
@@ -188,3 +193,29 @@ def test_weight_quant_is_a_value() -> None:
     encoded = encode_weight(gemm([[1.0, 0.5]]), PER_CHANNEL, 0.01)
     assert encoded == WeightQuant(1, "int8", 1, encoded.scales, 127, None)
     assert hash(encoded) == hash(encode_weight(gemm([[1.0, 0.5]]), PER_CHANNEL, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("weights", "scales", "limit"),
+    [
+        ([[-1.28, 1.27]], (0.01,), 128),
+        ([[-1.27, 1.27]], (0.01,), 127),
+        ([[-1.27, 1.29]], (0.01,), 127),
+        ([[-1.276, 1.0], [0.5, 0.5]], (0.01, 0.01), 128),
+        ([[0.5, 0.5], [-2.56, 1.0]], (0.01, 0.02), 128),
+        ([[-1.28, 0.5], [1.0, 1.0]], (0.02, 0.01), 127),
+    ],
+)
+def test_the_lowest_integer_of_known_scales_is_stored(
+    weights: list[list[float]], scales: tuple[float, ...], limit: int
+) -> None:
+    found = gemm(weights)
+    known = with_scales(encode_weight(found, PER_CHANNEL, None), found, scales)
+    assert (known.scales, known.limit) == (scales, limit)
+
+
+def test_known_scales_of_narrower_types_keep_their_limit() -> None:
+    found = gemm([[-1.28, 1.27]])
+    for encoding in (SEVEN_BIT, Encoding("float8e4m3fn", symmetric=True, low=-448, high=448)):
+        quant = encode_weight(found, encoding, None)
+        assert with_scales(quant, found, (0.01,)).limit == quant.limit

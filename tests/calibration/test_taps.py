@@ -82,5 +82,5 @@ def test_refuses_a_model_without_float_activations() -> None:
         "{ y = Identity(x) }".replace("'", '"')
     )
     integers.graph.outputs[0].dtype = ir.DataType.INT64
-    with pytest.raises(CalibrationError, match="no float activation to calibrate"):
+    with pytest.raises(CalibrationError, match="computes on no floats; compile it for an fp32"):
         tap(integers)

@@ -60,7 +60,9 @@ def test_equal_constants_are_shared() -> None:
         (WeightQuant(1, "int8", 1, (0.5, 0.25)), [[2, -4], [-127, 127]]),
         (WeightQuant(1, "int8", 1, (0.5, 0.25), limit=63), [[2, -4], [-63, 63]]),
         (WeightQuant(1, "int8", None, (0.5,)), [[2, -2], [-127, 127]]),
+        (WeightQuant(1, "int8", None, (0.5,), limit=128), [[2, -2], [-128, 127]]),
         (WeightQuant(1, "uint8", None, (0.5,)), [[130, 126], [1, 255]]),
+        (WeightQuant(1, "uint8", None, (0.5,), limit=128), [[130, 126], [0, 255]]),
         (WeightQuant(1, "float8e4m3fn", None, (0.25,), limit=448), [[4, -4], [-384, 384]]),
     ],
 )

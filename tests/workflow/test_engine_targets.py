@@ -175,6 +175,27 @@ def test_other_precisions_are_evaluated_here(tmp_path: Path, target: str) -> Non
         assert opened.run({"image": images(1)})["logits"].dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("target", "rewrites"),
+    [("trt-fp16", "--target trt-int8 --float fp16"), ("rtx-fp32:sm89", "--target rtx-int8:sm89")],
+)
+def test_a_quantised_model_for_a_float_target_is_told_which_target_rewrites_it(
+    tmp_path: Path, demo: CompileResult, target: str, rewrites: str
+) -> None:
+    source = demo.artifact / "model.onnx"
+    with pytest.raises(BuildError, match=f"would refuse it.* or let {rewrites} rewrite it$"):
+        compile_demo(tmp_path / "out", source=source, target=target, calib="", val="")
+
+
+@pytest.mark.parametrize("target", ["trt-fp16", "trt-bf16"])
+def test_inputs_in_half_precision_take_the_samples(tmp_path: Path, target: str) -> None:
+    report = compile_demo(tmp_path / "out", target=target, cast_io=True).report
+    assert report["inputs"][0]["dtype"] == {"trt-fp16": "float16"}.get(target, "bfloat16")
+    assert report["accuracy"]["sqnr_db"]["logits"] > 30
+    with np.load(tmp_path / "out" / "golden" / "input_0.npz") as golden:
+        assert golden["image"].dtype == (np.float16 if target == "trt-fp16" else np.float32)
+
+
 def test_a_graph_that_the_engine_would_refuse_is_not_written(tmp_path: Path) -> None:
     source = write_text_model(
         tmp_path / "det.onnx", "g (float[1,3,3] x) => (float[1] y) { y = Det(x) }"

@@ -26,7 +26,7 @@ def emulate_bfloat16(model: ir.Model) -> ir.Model:
     """Return ``model``, changed in place, so that it computes in float32 and rounds to bfloat16.
 
     Every tensor that was bfloat16 is rounded to it where it is written, which is what a GPU does
-    that accumulates in float32. Inputs and outputs of the model keep their types.
+    that accumulates in float32. Inputs and outputs of the model are float32 then too.
     """
     model = InferShapes()(model).model
     written = {
@@ -35,17 +35,17 @@ def emulate_bfloat16(model: ir.Model) -> ir.Model:
     }
     for graph, values in written.items():
         _widen_constants(graph)
+        for node in graph:
+            _widen_attributes(node)
         for value in graph.inputs:
             if not _is_half(value):
                 continue
             if graph is model.graph:
-                _read_wide(graph, value)
+                _round_input(graph, value)
             else:
                 value.type = ir.TensorType(ir.DataType.FLOAT)
-        for node in list(graph):
-            _widen_attributes(node)
         for value in values:
-            _round_behind(graph, value, keeps_type=graph is model.graph)
+            _round_behind(graph, value)
     return model
 
 
@@ -82,17 +82,19 @@ def _widen_attributes(node: ir.Node) -> None:
             node.attributes[name] = ir.AttrInt64(name, int(ir.DataType.FLOAT))
 
 
-def _read_wide(graph: ir.Graph, value: ir.Value) -> None:
-    """Let the readers of a bfloat16 input read it as float32."""
+def _round_input(graph: ir.Graph, value: ir.Value) -> None:
+    """Let the readers of an input that becomes float32 read it rounded."""
+    value.type = ir.TensorType(ir.DataType.FLOAT)
     uses = list(value.uses())
-    cast = _cast(value, ir.DataType.FLOAT, f"{value.name}_wide")
-    graph.insert_before(graph[0], [cast])
+    narrow = _cast(value, _HALF, f"{value.name}_rounded")
+    wide = _cast(narrow.outputs[0], ir.DataType.FLOAT, f"{value.name}_wide")
+    graph.insert_before(graph[0], [narrow, wide])
     for node, index in uses:
-        node.replace_input_with(index, cast.outputs[0])
+        node.replace_input_with(index, wide.outputs[0])
 
 
-def _round_behind(graph: ir.Graph, value: ir.Value, *, keeps_type: bool) -> None:
-    """Round what a node writes, for all that read it; a body's outputs are float32 then."""
+def _round_behind(graph: ir.Graph, value: ir.Value) -> None:
+    """Round what a node writes, for all that read it."""
     producer = value.producer()
     assert producer is not None
     value.type = ir.TensorType(ir.DataType.FLOAT)
@@ -104,7 +106,7 @@ def _round_behind(graph: ir.Graph, value: ir.Value, *, keeps_type: bool) -> None
             node.replace_input_with(index, wide.outputs[0])
     graph.insert_after(producer, [narrow, wide])
     if is_output:
-        _become_output(graph, value, (narrow if keeps_type else wide).outputs[0])
+        _become_output(graph, value, wide.outputs[0])
 
 
 def _become_output(graph: ir.Graph, value: ir.Value, rounded: ir.Value) -> None:

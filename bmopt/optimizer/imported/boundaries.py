@@ -7,8 +7,10 @@ import onnx_ir as ir
 
 from bmopt.optimizer.imported.encodings import (
     ACTIVATION_TYPES,
+    FLOAT8,
     LIMITS,
     Encoding,
+    numpy_type,
     refuse,
     require_activation,
     type_of,
@@ -76,11 +78,12 @@ def _return(integers: ir.Value, real: ir.Value, encoding: Encoding, node: ir.Nod
         return last
 
     result = then("Div", real, constant("scale", encoding.scale))
-    result = then("Round", result)
+    if encoding.dtype != FLOAT8:  # to which the Cast rounds
+        result = then("Round", result)
     if encoding.zero:
         result = then("Add", result, constant("zero", encoding.zero))
     result = then("Clip", result, constant("low", low), constant("high", high))
-    dtype = ir.DataType.from_numpy(np.dtype(encoding.dtype))
+    dtype = ir.DataType.from_numpy(numpy_type(encoding.dtype))
     result = then("Cast", result, to=int(dtype))
     result.type = ir.TensorType(dtype)
     name = integers.name or ""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from bmopt.core.imported import ImportedRange
 from bmopt.core.runner import Array
+from bmopt.core.scheme import StoredType
 from bmopt.errors import QuantizationError
 from bmopt.optimizer.imported.constants import known_array
 
+FLOAT8: StoredType = "float8e4m3fn"
+
 LIMITS = {
+    FLOAT8: (-448, 448),
     "int4": (-8, 7),
     "uint4": (0, 15),
     "int8": (-128, 127),
@@ -21,17 +27,19 @@ LIMITS = {
     "uint16": (0, (1 << 16) - 1),
     "int32": (-(1 << 31), (1 << 31) - 1),
 }
-"""Integer type -> its smallest and largest number."""
+"""Stored type -> its smallest and largest number."""
 
-ACTIVATION_TYPES = ("int8", "uint8")
+ACTIVATION_TYPES = (FLOAT8, "int8", "uint8")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoding:
-    """``real = scale * (integer - zero)``, one pair for all or one per index of an axis.
+    """``real = scale * (stored - zero)``, one pair for all or one per index of an axis.
+
+    What is stored are integers, or float8, of which everything that is said of integers holds.
 
     Attributes:
-        dtype: Name of the integers' type, a key of ``LIMITS``.
+        dtype: Name of the stored type, a key of ``LIMITS``.
         scale: float32, a scalar or one per index of ``axis``.
         zero: int64, of the same shape.
         axis: The axis; None where there is one scale.
@@ -60,18 +68,27 @@ class Encoding:
         return values.reshape(shape)
 
     def quantized(self, real: Array) -> Array:
-        """Return the integers of ``real``: rounded half to even, saturated."""
+        """Return the integers of ``real``: rounded half to even, saturated; 4 bits in 8."""
         scale, zero = self.along(self.scale, real.ndim), self.along(self.zero, real.ndim)
         low, high = LIMITS[self.dtype]
-        rounded: Array = np.rint(real.astype(np.float32) / scale) + zero
-        return rounded.clip(low, high).astype(np.int32)
+        steps: Array = real.astype(np.float32) / scale
+        if self.dtype == FLOAT8:
+            # Its steps are its own: the conversion rounds to them.
+            return (steps + zero).clip(low, high).astype(numpy_type(FLOAT8))
+        carrier = {"int4": "int8", "uint4": "uint8"}.get(self.dtype, self.dtype)
+        return (np.rint(steps) + zero).clip(low, high).astype(carrier)
 
     def dequantized(self, integers: Array) -> Array:
         """Return the float32 numbers that ``integers`` stand for."""
         scale = self.along(self.scale, integers.ndim)
-        centred = integers.astype(np.int64) - self.along(self.zero, integers.ndim)
-        product: Array = centred.astype(np.float32) * scale
+        product: Array = self.centred(integers).astype(np.float32) * scale
         return product
+
+    def centred(self, integers: Array) -> Array:
+        """Return ``integers`` without their zero point, as int64 or float32."""
+        exact = np.float32 if self.dtype == FLOAT8 else np.int64
+        difference: Array = integers.astype(exact) - self.along(self.zero, integers.ndim)
+        return difference
 
     def as_range(self) -> ImportedRange:
         """Return the encoding of an activation."""
@@ -104,7 +121,7 @@ def read_encoding(
 
     Raises:
         QuantizationError: Scales that are computed at run time, not positive, blocked or not
-            float32, or a type that is not an integer of 4 to 32 bits.
+            float32, or a type that is neither an integer of 4 to 32 bits nor float8 E4M3.
     """
     scales = known_array(_input(node, scale), model)
     zero_value = _input(node, scale + 1)
@@ -115,9 +132,9 @@ def read_encoding(
         raise refuse(
             node,
             f"has {scales.dtype} scales",
-            "export the model with float32 as its float type",
+            "export the model with float32 or float16 as its float type",
         )
-    stored = dtype if zeros is None else _type_name(zeros)
+    stored = dtype if zeros is None else type_name(zeros.dtype)
     if stored not in LIMITS:
         raise refuse(node, f"stores {stored}", "quantise it to INT8, or compile the float model")
     if node.attributes.get_int("block_size", 0) or (scales.size > 1 and scales.ndim != 1):
@@ -139,15 +156,21 @@ def _input(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
-def _type_name(array: Array) -> str:
-    return str(array.dtype.name)
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the key of ``LIMITS`` for an element type, for other types a similar name."""
+    return dtype.name.replace("_", "")
+
+
+def numpy_type(name: str) -> np.dtype[Any]:
+    """Return the element type of which ``type_name`` is ``name``."""
+    return np.dtype(ml_dtypes.float8_e4m3fn if name == FLOAT8 else name)
 
 
 def type_of(value: ir.Value | None) -> str | None:
-    """Return the element type of ``value`` as NumPy calls it, None where it is unknown."""
+    """Return the name of the element type of ``value``, None where it is unknown."""
     if value is None or value.dtype is None:
         return None
-    return str(value.dtype.numpy().name)
+    return type_name(value.dtype.numpy())
 
 
 def require_fit(node: ir.Node, encoding: Encoding, constant: Array) -> None:
@@ -174,5 +197,5 @@ def require_activation(node: ir.Node, encoding: Encoding) -> None:
         raise refuse(
             node,
             f"quantises an activation to {encoding.dtype}",
-            "quantise activations to int8 or uint8",
+            "quantise activations to int8, uint8 or float8 E4M3",
         )

@@ -5,25 +5,32 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from bmopt.core.imported import Imported, ImportedRange
+from bmopt.core.scheme import StoredType
 from bmopt.optimizer.imported.ledger import Ledger
 from bmopt.optimizer.imported.spread import spread_ranges
 from bmopt.optimizer.imported.stripping import strip
 from bmopt.optimizer.imported.weights import WeightScales, weight_scales
 
 
-def import_quantized(model: ir.Model) -> Imported:
+def import_quantized(model: ir.Model, stored: StoredType = "int8") -> Imported:
     """Return a float copy of a model that came quantised, and what its quantisation was.
 
     Pairs of Q/DQ are removed, integers become the float32 numbers that they stand for, ops on
     integers become their float ops; names of nodes, inputs and outputs stay. With every tensor
     of ``tensors`` rounded and saturated as it says, the copy computes what the source does.
+    Parts in float16 and bfloat16 become float32; inputs and outputs keep their types.
+
+    Args:
+        model: The model; it is not changed.
+        stored: Type that the target stores in 8 bits. What the source stores in another kind is
+            noted as re-encoded, and such weights have no scales in the result.
 
     Raises:
         QuantizationError: It is quantised in a way that has no static 8-bit equivalent; the
             message names the node.
     """
     copy = model.clone()
-    ledger = strip(copy)
+    ledger = strip(copy, stored)
     scales = weight_scales(ledger)
     spread_ranges(copy, ledger.ranges)
     return _imported(ledger, scales)

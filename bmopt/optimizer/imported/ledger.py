@@ -11,10 +11,16 @@ import onnx_ir as ir
 
 from bmopt.core.imported import ImportedRange
 from bmopt.core.runner import Array
+from bmopt.core.scheme import StoredType
 from bmopt.graph.origin import merge_origin
 from bmopt.optimizer.imported.clips import implied_clip
 from bmopt.optimizer.imported.constants import known_array
-from bmopt.optimizer.imported.encodings import Encoding, require_activation, require_fit
+from bmopt.optimizer.imported.encodings import (
+    FLOAT8,
+    Encoding,
+    require_activation,
+    require_fit,
+)
 from bmopt.optimizer.rewrite import add_constant, fresh_name, root_graph
 
 
@@ -26,36 +32,25 @@ class Lift:
     encoding: Encoding
 
 
-@dataclasses.dataclass(frozen=True)
-class Folded:
-    """A float constant made of integers.
-
-    Attributes:
-        encoding: How it was stored.
-        lowest: Smallest integer, its zero point subtracted.
-    """
-
-    encoding: Encoding
-    lowest: int
-
-
 class Ledger:
     """Collects, node by node, what integers stand for, and what follows from it.
 
     Attributes:
         model: The model that is rewritten.
+        stored: Type that the target stores in 8 bits.
         lifted: Tensor of integers -> the real tensor that it stands for.
-        folded: Float constant -> the integers that it was made of.
+        folded: Float constant -> how the integers encoded it that it was made of.
         ranges: Real tensor -> its encoding in the source.
         notes: Node of the source -> what was changed there.
         chained: QuantizeLinear nodes that alone read what came out of another pair.
         done: Nodes of the source whose results nobody needs any more.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, stored: StoredType) -> None:
         self.model = model
+        self.stored = stored
         self.lifted: dict[ir.Value, Lift] = {}
-        self.folded: dict[ir.Value, Folded] = {}
+        self.folded: dict[ir.Value, Encoding] = {}
         self.ranges: dict[ir.Value, ImportedRange] = {}
         self.notes: dict[str, str] = {}
         self.chained: set[ir.Node] = set()
@@ -107,9 +102,7 @@ class Ledger:
         """
         require_fit(node, encoding, integers)
         value = add_constant(root_graph(node), stem, encoding.dequantized(integers))
-        centred = integers.astype("int64") - encoding.along(encoding.zero, integers.ndim)
-        lowest = int(centred.min()) if centred.size else 0
-        self.folded[value] = Folded(encoding, lowest)
+        self.folded[value] = encoding
         return value
 
     def _clipped(self, real: ir.Value, encoding: Encoding, node: ir.Node) -> ir.Value:
@@ -137,9 +130,14 @@ class Ledger:
                 node, f"{real.name!r} has two encodings; the one to {kept.bound:.4g} is kept"
             )
             new = kept
-        elif old is None and not new.is_symmetric:
-            self.note(node, _re_encoded(new))
+        elif old is None and not self.keeps(encoding):
+            self.note(node, _re_encoded(new, self.stored))
         self.ranges[real] = new
+
+    def keeps(self, encoding: Encoding) -> bool:
+        """Whether the target, whose encodings are symmetric, can store what ``encoding`` does."""
+        same_kind = (encoding.dtype == FLOAT8) == (self.stored == FLOAT8)
+        return same_kind and encoding.is_symmetric
 
 
 def behind(
@@ -167,7 +165,9 @@ def behind(
     return result
 
 
-def _re_encoded(source: ImportedRange) -> str:
+def _re_encoded(source: ImportedRange, stored: StoredType) -> str:
+    if FLOAT8 in (source.dtype, stored):
+        return f"{source.dtype} re-encoded as {stored}"
     wider = source.bound / 127.0 / source.scale
     return (
         f"{source.dtype} zero point {source.zero_point} re-encoded as symmetric int8: "

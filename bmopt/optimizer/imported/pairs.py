@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from bmopt.core.runner import Array
 from bmopt.graph.values import only_consumer
 from bmopt.optimizer.imported.boundaries import real_of_fed
 from bmopt.optimizer.imported.encodings import (
@@ -12,6 +11,7 @@ from bmopt.optimizer.imported.encodings import (
     read_encoding,
     refuse,
     require_fit,
+    type_name,
     type_of,
 )
 from bmopt.optimizer.imported.ledger import Ledger
@@ -44,7 +44,7 @@ def lift_quantize(ledger: Ledger, node: ir.Node) -> None:
     array = ledger.known(node.inputs[0])
     if array is not None and not output.is_graph_output():
         require_fit(node, encoding, array)
-        integers = _stored(array, encoding)
+        integers = encoding.quantized(array)
         constant = add_constant(root_graph(node), f"{output.name}_constant", integers)
         output.replace_all_uses_with(constant)
         return
@@ -64,7 +64,7 @@ def lift_dequantize(ledger: Ledger, node: ir.Node) -> None:
     ledger.done.append(node)
     array = ledger.known(integers)
     if array is not None:
-        encoding = _encoding(ledger, node, str(array.dtype.name))
+        encoding = _encoding(ledger, node, type_name(array.dtype))
         real = ledger.constant(node, array, encoding, f"{output.name}_constant")
     else:
         encoding = _encoding(ledger, node, _lifted_type(ledger, integers))
@@ -100,15 +100,9 @@ def _encoding(ledger: Ledger, node: ir.Node, dtype: str | None) -> Encoding:
 
 def _quantized_type(node: ir.Node) -> str:
     declared = ir.DataType(node.attributes.get_int("output_dtype", 0))
-    return "uint8" if declared == ir.DataType.UNDEFINED else str(declared.numpy().name)
+    return "uint8" if declared == ir.DataType.UNDEFINED else type_name(declared.numpy())
 
 
 def _lifted_type(ledger: Ledger, integers: ir.Value) -> str | None:
     lift = ledger.lifted.get(integers)
     return type_of(integers) if lift is None else lift.encoding.dtype
-
-
-def _stored(array: Array, encoding: Encoding) -> Array:
-    """Return the integers in a type that NumPy has, 4 bits in 8."""
-    carrier = {"int4": "int8", "uint4": "uint8"}.get(encoding.dtype, encoding.dtype)
-    return encoding.quantized(array).astype(carrier)

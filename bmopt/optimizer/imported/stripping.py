@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from bmopt.core.scheme import StoredType
 from bmopt.errors import QuantizationError
 from bmopt.graph.nesting import nodes_in
 from bmopt.optimizer.imported.boundaries import return_integers
@@ -16,13 +17,16 @@ from bmopt.optimizer.imported.pairs import (
     lift_quantize,
 )
 from bmopt.optimizer.imported.q_operators import form_of, lift_operator, refuse_op
+from bmopt.optimizer.imported.widening import widen_halves
 from bmopt.optimizer.passes.inline_functions import InlineFunctions
 from bmopt.optimizer.rewrite import remove_dead, remove_unused_initializers, share_names
 from bmopt.optimizer.shapes.values import nodes_in_order
 
 
-def strip(model: ir.Model) -> Ledger:
-    """Turn ``model`` to float in place and return what was found.
+def strip(model: ir.Model, stored: StoredType = "int8") -> Ledger:
+    """Turn ``model`` to float32 in place and return what was found.
+
+    ``stored`` is the type that the target stores in 8 bits.
 
     Raises:
         QuantizationError: It is quantised in a way that has no static 8-bit equivalent; the
@@ -30,7 +34,8 @@ def strip(model: ir.Model) -> Ledger:
     """
     _inline(model)
     share_names(model)
-    ledger = Ledger(model)
+    widen_halves(model)
+    ledger = Ledger(model, stored)
     for node in nodes_in_order(model.graph):
         _lift(ledger, node)
     return_integers(ledger)

@@ -11,13 +11,12 @@ from bmopt.core.runner import Array
 from bmopt.graph.nesting import nodes_in
 from bmopt.graph.products import PRODUCT_OPS, Product, product_of
 from bmopt.graph.values import constant_tensor, is_op
-from bmopt.optimizer.imported.encodings import LIMITS
-from bmopt.optimizer.imported.ledger import Folded, Ledger
+from bmopt.optimizer.imported.encodings import FLOAT8, LIMITS, Encoding
+from bmopt.optimizer.imported.ledger import Ledger
 from bmopt.optimizer.rewrite import add_constant, remove_dead, root_graph
 
 _RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
-_WIDEST = LIMITS["uint8"][1] - LIMITS["uint8"][0]
-_LOWEST = -127
+_MOST_BITS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +35,9 @@ class WeightScales:
 def weight_scales(ledger: Ledger) -> WeightScales:
     """Collect the scales of all products; what moves their weights is folded.
 
-    A weight's scales are kept if they are symmetric, of at most 8 bits, and one per channel of
-    the product's output axis or one in all. What speaks against it is noted.
+    A weight's scales are kept if they are symmetric, of at most 8 bits, of integers where the
+    target has integers, and one per channel of the product's output axis or one in all. What
+    speaks against it is noted.
     """
     scales: dict[str, tuple[float, ...]] = {}
     in_float: list[str] = []
@@ -64,7 +64,7 @@ def _note_bias(ledger: Ledger, node: ir.Node) -> None:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     folded = None if bias is None else ledger.folded.get(bias)
     if folded is not None:
-        ledger.note(node, f"{folded.encoding.dtype} bias dequantised")
+        ledger.note(node, f"{folded.dtype} bias dequantised")
 
 
 def _source_of(ledger: Ledger, node: ir.Node) -> tuple[ir.Value | None, list[ir.Node]]:
@@ -81,11 +81,10 @@ def _source_of(ledger: Ledger, node: ir.Node) -> tuple[ir.Value | None, list[ir.
     return value, movers
 
 
-def _spread(ledger: Ledger, folded: Folded, source: ir.Value, movers: list[ir.Node]) -> Array:
+def _spread(ledger: Ledger, encoding: Encoding, source: ir.Value, movers: list[ir.Node]) -> Array:
     """Return the scale of every element of the weight, a scalar where there is one in all."""
     tensor = constant_tensor(source)
     assert tensor is not None
-    encoding = folded.encoding
     if encoding.axis is None:
         return encoding.scale
     shape = tuple(int(size) for size in tensor.shape.numpy())
@@ -114,29 +113,30 @@ def _fold(ledger: Ledger, node: ir.Node) -> None:
 
 
 def _kept(
-    ledger: Ledger, node: ir.Node, folded: Folded, spread: Array
+    ledger: Ledger, node: ir.Node, folded: Encoding, spread: Array
 ) -> tuple[float, ...] | None:
     """Return the scales that the product keeps; else note why it keeps none."""
     product = product_of(node)
-    reason = _obstacle(folded)
+    reason = _obstacle(ledger, folded)
     kept = None if product is None or reason else _per_channel(spread, product)
     if kept is None:
         reason = reason or "its scales do not lie along the output channels"
         ledger.note(node, f"weight re-encoded: {reason}")
-    elif folded.lowest < _LOWEST:
-        ledger.note(node, "its weight holds -128, one step beyond symmetric int8")
     return kept
 
 
-def _obstacle(folded: Folded) -> str:
-    encoding = folded.encoding
-    low, high = LIMITS[encoding.dtype]
-    if high - low > _WIDEST:
+def _obstacle(ledger: Ledger, encoding: Encoding) -> str:
+    if ledger.keeps(encoding) and _bits(encoding) <= _MOST_BITS:
+        return ""
+    if _bits(encoding) > _MOST_BITS or encoding.is_symmetric:
         return f"it is stored as {encoding.dtype}"
-    if not encoding.is_symmetric:
-        zeros = sorted({int(zero) for zero in encoding.zero.reshape(-1)})
-        return f"its {encoding.dtype} zero point is {zeros[0] if len(zeros) == 1 else 'not 0'}"
-    return ""
+    zeros = sorted({int(zero) for zero in encoding.zero.reshape(-1)})
+    return f"its {encoding.dtype} zero point is {zeros[0] if len(zeros) == 1 else 'not 0'}"
+
+
+def _bits(encoding: Encoding) -> int:
+    low, high = LIMITS[encoding.dtype]
+    return _MOST_BITS if encoding.dtype == FLOAT8 else (high - low).bit_length()
 
 
 def _per_channel(spread: Array, product: Product) -> tuple[float, ...] | None:

@@ -24,10 +24,11 @@ class StripQdq(Pass):
     4. Where an encoding starts at 0 and nothing else keeps values from being negative, a Relu
        stands in for its saturation, or a Clip where it ends at 6.
     5. Inputs and outputs that are integers stay so, with the arithmetic written out.
+    6. Parts in float16 and bfloat16 become float32; inputs and outputs keep their types.
 
     Refused with an error that names the node: scales that are computed at run time, blocked
-    scales, activations per channel or of other types than int8 and uint8, float16 models, and
-    ops on integers that have no float op.
+    scales, activations per channel or of other types than int8, uint8 and float8 E4M3, and ops
+    on integers that have no float op.
     """
 
     name: ClassVar[str] = "strip-qdq"

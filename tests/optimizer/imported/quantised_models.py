@@ -15,15 +15,20 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from bmopt.core.imported import Imported
-from bmopt.core.plan import ActivationQuant
+from bmopt.calibration.plan import make_plan
+from bmopt.core.imported import Imported, to_range_table
+from bmopt.core.plan import ActivationQuant, QuantPlan
+from bmopt.core.ranges import Method
 from bmopt.core.runner import Array
+from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import load_model
 from bmopt.graph.products import product_of
+from bmopt.graph.values import constant_array
+from bmopt.optimizer.passes.quantize import Quantize
 from bmopt.optimizer.qdq import QdqWriter
 from bmopt.optimizer.rewrite import share_names
 from tests.optimizer.literals import weights
-from tests.quantizing import named, samples_for, sqnr_db
+from tests.quantizing import inputs_scheme, named, samples_for, sqnr_db
 from tests.rewriting import random_feeds, run_plain
 
 NET = f"""
@@ -135,6 +140,35 @@ def assert_same_arithmetic(
         np.testing.assert_allclose(got, want, atol=1e-4, rtol=1e-4)
     for want, got in zip(expected, run_plain(imported.model, feeds), strict=True):
         assert sqnr_db(want, got) > 20.0
+
+
+def planned_again(
+    imported: Imported, precision: str = "int8", method: Method = "entropy"
+) -> tuple[ir.Model, QuantPlan]:
+    """Return the import quantised for TensorRT, and the plan for it."""
+    plan = make_plan(
+        imported.model,
+        to_range_table(imported, model_digest(imported.model)),
+        inputs_scheme(precision),
+        method=method,
+        keep_float=imported.keep_float,
+        weight_scales=imported.weight_scales,
+    )
+    return Quantize(plan)(imported.model.clone()).model, plan
+
+
+def stored_weights(source: ir.Model | Imported) -> dict[str, Array]:
+    """Return what is stored of every weight by the product that reads it."""
+    model = planned_again(source)[0] if isinstance(source, Imported) else source
+    found = {}
+    for node in model.graph:
+        for value in node.inputs[1:2]:
+            dequantize = None if value is None else value.producer()
+            if dequantize is not None and dequantize.op_type == "DequantizeLinear":
+                array = constant_array(dequantize.inputs[0])
+                if array is not None:
+                    found[node.name or ""] = array
+    return found
 
 
 def float32(*numbers: float) -> tuple[float, ...]:

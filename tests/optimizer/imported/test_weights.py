@@ -9,6 +9,7 @@ from tests.optimizer.imported.quantised_models import (
     assert_same_arithmetic,
     float32,
     integers_of,
+    stored_weights,
 )
 from tests.quantizing import named
 
@@ -109,9 +110,21 @@ def test_wider_integers_are_encoded_again() -> None:
     assert imported.notes == {"y": "weight re-encoded: it is stored as int32"}
 
 
-def test_the_lowest_integer_is_noted() -> None:
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", 0), ("uint8", 128)])
+def test_the_lowest_integer_is_kept(dtype: str, zero: int) -> None:
+    numbers = [-128, *NUMBERS[1:-1], 127]
     imported = product(
-        "MatMul(d, f)", "4,4", "int8", [-128, *NUMBERS[1:]], [0.01], x="2,4", y="2,4"
+        "MatMul(d, f)",
+        "4,4",
+        dtype,
+        [number + zero for number in numbers],
+        SCALES,
+        a="1",
+        z=str(zero),
+        x="2,4",
+        y="2,4",
     )
-    assert "y" in imported.weight_scales
-    assert imported.notes == {"y": "its weight holds -128, one step beyond symmetric int8"}
+    assert imported.notes == {}
+    weight = stored_weights(imported)["y"]
+    assert weight.dtype == np.int8
+    np.testing.assert_array_equal(weight.reshape(-1), numbers)
