@@ -15,11 +15,13 @@ from bmopt.core.backend import Executed
 from bmopt.core.engine import BuildOptions, EngineBuild
 from bmopt.core.finding import Finding
 from bmopt.core.plan import QuantPlan
-from bmopt.core.target import DEVICES, Target
+from bmopt.core.target import DEVICES, QUANTIZED, Target
 from bmopt.errors import BmoptError, BuildError
+from bmopt.graph.model_io import load_model
 from bmopt.graph.products import multiply_adds, product_of
 from bmopt.workflow.engines import MODEL
 from bmopt.workflow.preparing import Job
+from bmopt.workflow.shapes import engine_profiles
 
 _STAND_IN = "rtx"
 
@@ -54,9 +56,18 @@ def require_lint(job: Job, model: ir.Model) -> list[Finding]:
         where = f"node {first.node!r}: " if first.node else ""
         raise BuildError(
             f"{job.path}: {job.target} would refuse it: {where}{first.message} "
-            f"[{first.rule.id}]{more}; {first.fix}"
+            f"[{first.rule.id}]{more}; {first.fix}{_rewriting(job)}"
         )
     return findings
+
+
+def _rewriting(job: Job) -> str:
+    """Return which target rewrites what a model comes with that was quantised for another."""
+    if not job.is_quantized or job.target.precision in QUANTIZED:
+        return ""
+    halves = {"fp16": " --float fp16", "bf16": " --float bf16"}
+    target = dataclasses.replace(job.target, precision="int8")
+    return f", or let --target {target}{halves.get(job.target.precision, '')} rewrite it"
 
 
 def audit(
@@ -74,10 +85,12 @@ def audit(
     backend = backend_for(target)
     if not backend.probe(target).build or backend.builder is None:
         return None
-    plain = BuildOptions(profiles=options.profiles, timeout_s=options.timeout_s)
     with tempfile.TemporaryDirectory(prefix="bmopt-") as scratch:
         out = Path(scratch) / backend.builder.engine_file
         try:
+            # ONNX Runtime needs no profiles, but what stands in for its provider does.
+            profiles = engine_profiles(load_model(graph), options.profiles, job.batch_size)
+            plain = BuildOptions(profiles=profiles, timeout_s=options.timeout_s)
             built = backend.builder.build(graph, out, target, plain)
         except BmoptError as error:
             job.progress.warn(f"TensorRT-RTX, which stands in for {job.target}, says: {error}")

@@ -36,7 +36,7 @@ from bmopt.workflow.samples import (
     open_samples,
 )
 from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
-from bmopt.workflow.stand_in import is_foreign
+from bmopt.workflow.stand_in import is_foreign, open_source
 
 _CHECK_SAMPLES = 2
 _POOL_FEEDS = 16
@@ -129,9 +129,10 @@ def prepare(
     given = parse_shapes(recipe.shapes)
     fix_shapes(model, static_axes(given))
     profiles = _profiles(backend, target, model, given, recipe)
-    with engine.open_graph(path):
+    with open_source(engine, path, target):
         # The engine refuses the model itself, not something that was made from it.
         pass
+    _require_sizes(path, model, engine, recipe)
     calib = calib if calib is not None else recipe.calib or None
     val = val if val is not None else recipe.val or None
     _require_ranges(path, model, backend, target, has_samples=calib is not None)
@@ -154,6 +155,19 @@ def prepare(
         cache=Cache(),
         progress=progress,
     )
+
+
+def _require_sizes(path: Path, model: ir.Model, engine: Reference, recipe: Recipe) -> None:
+    """Check that the model still is one with the sizes that its axes were given."""
+    if not recipe.shapes:
+        return
+    try:
+        # With the engine's optimisations, whose type inference looks into branches too.
+        with engine.open_tapped(model):
+            pass
+    except ModelError as error:
+        shapes = " ".join(f"--shapes {entry}" for entry in recipe.shapes)
+        raise UsageError(f"{path}: give other sizes than {shapes}; with them {error}") from error
 
 
 def _profiles(

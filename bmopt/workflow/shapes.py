@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from bmopt.core.dataset import InputSpec
 from bmopt.core.engine import Profile
 from bmopt.errors import UsageError
 from bmopt.graph.model_io import input_specs
@@ -15,6 +16,8 @@ from bmopt.graph.nesting import nodes_in
 _SHAPE = "[0-9]{1,10}(?:x[0-9]{1,10})*"
 _RANGE = re.compile(f"(?P<name>.+):(?P<min>{_SHAPE}):(?P<opt>{_SHAPE}):(?P<max>{_SHAPE})")
 _ENTRY = re.compile(f"(?P<name>.+):(?P<opt>{_SHAPE})")
+_IMAGE_RANK, _IMAGE_SIDE = 4, 224
+_SEQUENCE = 128
 
 PartialShape = Sequence[int | None]
 """Sizes of an input's axes; None leaves an axis as it is."""
@@ -70,28 +73,100 @@ def engine_profiles(
 ) -> dict[str, Profile]:
     """Return a profile for every input of ``model`` with dynamic axes.
 
-    An input of which only the first axis is dynamic, and none is given, gets one sample as its
-    usual and ``batch_size`` as its largest shape.
+    An axis that has a symbol has the sizes that this symbol was given in another input. An input
+    of which only the first axis is dynamic else, gets one sample as its usual and ``batch_size``
+    as its largest shape.
 
     Raises:
-        UsageError: Another axis is dynamic, and its sizes were not given.
+        UsageError: Another axis is dynamic, and its sizes were not given; or a symbol was given
+            two.
     """
-    profiles = {}
-    for spec in input_specs(model):
-        shape = spec.shape
-        rest = tuple(axis for axis in (shape or ())[1:] if isinstance(axis, int))
-        if shape is not None and all(isinstance(axis, int) for axis in shape):
+    open_specs = [spec for spec in input_specs(model) if not _is_static(spec)]
+    symbols = _symbol_sizes(open_specs, given)
+    profiles = {
+        spec.name: given.get(spec.name) or _default_profile(spec, symbols, batch_size)
+        for spec in open_specs
+    }
+    known = {name: profile for name, profile in profiles.items() if profile is not None}
+    missing = [spec for spec in open_specs if spec.name not in known]
+    if missing:
+        raise UsageError(_which_shapes(missing))
+    return known
+
+
+_Range = tuple[int, int, int]
+"""Smallest, usual and largest size of an axis."""
+
+
+def _is_static(spec: InputSpec) -> bool:
+    return spec.shape is not None and all(isinstance(axis, int) for axis in spec.shape)
+
+
+def _symbol_sizes(specs: Sequence[InputSpec], given: Mapping[str, Profile]) -> dict[str, _Range]:
+    sizes: dict[str, _Range] = {}
+    for spec in specs:
+        profile = given.get(spec.name)
+        if profile is None or spec.shape is None:
             continue
-        if spec.name in given:
-            profiles[spec.name] = given[spec.name]
-        elif shape and len(rest) == len(shape) - 1:
-            profiles[spec.name] = Profile((1, *rest), (1, *rest), (batch_size, *rest))
-        else:
-            raise UsageError(
-                f"input {spec.name!r} has dynamic axes; an engine needs their sizes: "
-                f"--shapes {spec.name}:MIN:OPT:MAX, e.g. {spec.name}:1x128:8x128:32x512"
-            )
-    return profiles
+        ranges = zip(profile.min, profile.opt, profile.max, strict=True)
+        for axis, size in zip(spec.shape, ranges, strict=True):
+            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
+                first, second = (":".join(map(str, sizes)) for sizes in (sizes[axis], size))
+                raise UsageError(
+                    f"--shapes: axis {axis!r} is {first} in one input, {second} in another"
+                )
+    return sizes
+
+
+def _default_profile(
+    spec: InputSpec, symbols: Mapping[str, _Range], batch_size: int
+) -> Profile | None:
+    if spec.shape is None:
+        return None
+    ranges = [_range_of(axis, symbols) for axis in spec.shape]
+    if ranges and ranges[0] is None:
+        ranges[0] = (1, 1, batch_size)
+    known = [size for size in ranges if size is not None]
+    if len(known) < len(ranges):
+        return None
+    low, usual, high = zip(*known, strict=True)
+    return Profile(low, usual, high)
+
+
+def _range_of(axis: int | str | None, symbols: Mapping[str, _Range]) -> _Range | None:
+    if isinstance(axis, int):
+        return axis, axis, axis
+    return None if axis is None else symbols.get(axis)
+
+
+def _which_shapes(specs: Sequence[InputSpec]) -> str:
+    """Return what to say of inputs whose sizes have to be given."""
+    named = ", ".join(f"{spec.name!r} {_declared(spec)}" for spec in specs)
+    inputs, have = ("inputs", "have") if len(specs) > 1 else ("input", "has")
+    options = " ".join(f"--shapes {spec.name}:{_example(spec)}" for spec in specs)
+    return (
+        f"{inputs} {named} {have} dynamic axes; an engine needs their sizes, e.g. {options}, or "
+        f"--shapes {specs[0].name}:MIN:OPT:MAX for a range"
+    )
+
+
+def _declared(spec: InputSpec) -> str:
+    if spec.shape is None:
+        return "of unknown rank"
+    return f"[{', '.join('?' if axis is None else str(axis) for axis in spec.shape)}]"
+
+
+def _example(spec: InputSpec) -> str:
+    """Return a shape like the input's, with usual sizes where it has none."""
+    shape = spec.shape or (None, None)
+    usual = _IMAGE_SIDE if len(shape) == _IMAGE_RANK else _SEQUENCE
+    is_open = [not isinstance(axis, int) for axis in shape]
+    batch = 0 if shape[0] == 1 else is_open.index(True)
+    sizes = [1 if index == batch else usual for index in range(len(shape))]
+    return "x".join(
+        str(axis if isinstance(axis, int) else size)
+        for axis, size in zip(shape, sizes, strict=True)
+    )
 
 
 def fix_shapes(model: ir.Model, shapes: Mapping[str, PartialShape]) -> None:

@@ -113,6 +113,22 @@ def test_a_model_with_nothing_to_quantise(tmp_path: Path) -> None:
     require_refused(tmp_path, QuantizationError, message, **options)
 
 
+@pytest.mark.parametrize("size", [4, 5])
+def test_sizes_that_the_model_cannot_have(tmp_path: Path, size: int) -> None:
+    # In the branch that is never taken.
+    body = """g (float[N,M] x, bool c) => (float[N,K] y)
+    <float[5,2] left = {0,1,2,3,4,5,6,7,8,9}, float[4,2] right = {0,1,2,3,4,5,6,7}>
+    { y = If (c) <
+        then_branch = a () => (float[N,K] p) { p = MatMul(x, left) },
+        else_branch = b () => (float[N,K] q) { q = MatMul(x, right) }
+    > }"""
+    source = write_text_model(tmp_path / "branches.onnx", body)
+    shape = f"x:2x{size}"
+    options: dict[str, Any] = {"source": source, "calib": "random:4", "val": ""}
+    message = f"give other sizes than --shapes {shape}; with them"
+    require_refused(tmp_path, UsageError, message, shapes=(shape,), **options)
+
+
 def test_a_something_that_is_no_model(tmp_path: Path) -> None:
     require_refused(tmp_path, UsageError, "a dict is no model", source={})
 

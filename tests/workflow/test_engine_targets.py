@@ -60,6 +60,14 @@ def test_the_stand_in_audits(unbuilt: CompileResult) -> None:
     assert audit["in_float"] == {}
 
 
+def test_what_stands_in_for_a_provider_gets_profiles_that_the_provider_needs_none_of(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    report = compile_demo(tmp_path / "out", target="ort-int8:tensorrt", duration_s=0.0).report
+    assert report["placement"]["audit"]["integer_work"] == 1.0
+
+
 def test_an_unbuilt_artifact_says_so_when_it_is_loaded(unbuilt: CompileResult) -> None:
     with pytest.raises(ArtifactError, match=r"run 'bmopt build .*' there, or load it"):
         load_artifact(unbuilt.artifact)

@@ -113,9 +113,40 @@ def test_profiles_of_an_engine() -> None:
     profiles = engine_profiles(model, given, 16)
     assert {name: str(p) for name, p in profiles.items()} == {
         "x": "1x3x8x8:2x3x8x8:4x3x16x16",
-        "z": "1x4:1x4:16x4",
+        "z": "1x4:2x4:4x4",
     }
-    with pytest.raises(UsageError, match="--shapes x:MIN:OPT:MAX"):
+
+
+def test_an_input_with_a_batch_of_its_own_gets_the_usual_profile() -> None:
+    model = parse("g (float[T,N,8] x, float[M,4] z) => (float[M,4] y) { y = Relu(z) }")
+    given = parse_shapes(["x:1x1x8:2x1x8:4x1x8"])
+    assert str(engine_profiles(model, given, 16)["z"]) == "1x4:1x4:16x4"
+
+
+def test_a_symbol_has_one_range() -> None:
+    model = parse("g (float[T,N] x, float[N,4] z) => (float[N,4] y) { y = Relu(z) }")
+    given = parse_shapes(["x:1x1:2x1:4x8", "z:1x4:2x4:8x4"])
+    with pytest.raises(UsageError, match="axis 'N' is 1:1:8 in one input, 1:2:8 in another"):
+        engine_profiles(model, given, 16)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (
+            "float[N,3,H,W] x",
+            r"input 'x' \[N, 3, H, W\] has .* --shapes x:1x3x224x224, or --shapes x:MIN:OPT:MAX",
+        ),
+        (
+            "float[N,T] x, float[2,N,T] s",
+            r"inputs 'x' \[N, T\], 's' \[2, N, T\] have .* x:1x128 --shapes s:2x1x128, or",
+        ),
+    ],
+    ids=["image", "sequences"],
+)
+def test_whoever_has_to_give_shapes_is_told_all_of_them(inputs: str, message: str) -> None:
+    model = parse(f"g ({inputs}) => (float y) {{ y = ReduceSum<keepdims=0>(x) }}")
+    with pytest.raises(UsageError, match=message):
         engine_profiles(model, {}, 16)
 
 

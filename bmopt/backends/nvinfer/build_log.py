@@ -21,6 +21,7 @@ _INTERNAL = "(foreignNode)"
 """The SDK's name for the part of it that most of a graph goes through."""
 _CODE = re.compile(r"^(?:\[\S*\] |[\w:]+: )?Error Code \d+: [^(]*\((?P<text>.*)\)\s*$", re.DOTALL)
 _ORIGIN = re.compile(r"\s*\b(?:In|at) \w+ at \S+:\d+\s*$")
+_INSIDE = re.compile(r"Myelin|CHECK\(|\bAssertion .* failed|Could not find any implementation")
 _PLACE = re.compile(r"^\[[\w.]+:\d+: \w+\] ")
 
 
@@ -69,6 +70,11 @@ def cause_in(log: Sequence[tuple[str, str]]) -> str:
     # Without a driver every other error is followed by one about it, which explains nothing.
     telling = [text for text in errors if _NO_DRIVER not in text] or errors
     return plain(telling[0]) if telling else ""
+
+
+def fails_inside(cause: str) -> bool:
+    """Whether a cause is a check of the SDK's on itself, rather than on the model or options."""
+    return _INSIDE.search(cause) is not None
 
 
 def plain(message: str) -> str:

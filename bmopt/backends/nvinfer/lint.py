@@ -15,6 +15,7 @@ from bmopt.backends.nvinfer import (
     rules_graph,
     rules_notes,
     rules_products,
+    rules_shapes,
     rules_types,
 )
 from bmopt.backends.nvinfer.linted import linted
@@ -24,6 +25,7 @@ from bmopt.core.target import Target
 _MODULES = (
     rules_encoding,
     rules_graph,
+    rules_shapes,
     rules_types,
     rules_products,
     rules_devices,

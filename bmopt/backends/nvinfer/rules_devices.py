@@ -9,6 +9,7 @@ import onnx_ir as ir
 from bmopt.backends.nvinfer.linted import Check, Linted, found, name_of
 from bmopt.backends.nvinfer.rules_products import product_operands
 from bmopt.core.finding import Finding, Rule
+from bmopt.core.target import QUANTIZED, Target
 
 TYPE = Rule(
     "TRT026",
@@ -69,7 +70,13 @@ def check_turing(facts: Linted) -> Iterator[Finding]:
         volume = node.op_type != "Conv" or len(facts.shape(node.inputs[1]) or ()) == 5
         if is_float and volume:
             message = f"{node.op_type} in float32, which sm75 has no kernel for"
-            yield found(TURING_GEMM, node, message, "make the float side float16 (--float fp16)")
+            yield found(TURING_GEMM, node, message, _halving(facts.target))
+
+
+def _halving(target: Target) -> str:
+    if target.precision in QUANTIZED:
+        return "make the float side float16 (--float fp16)"
+    return f"compile it for {target.engine}-fp16, without --keep-float for this node"
 
 
 def check_kernels(facts: Linted) -> Iterator[Finding]:

@@ -147,6 +147,8 @@ _QDQ = ("QuantizeLinear", "DequantizeLinear")
 def _check_readers(facts: Linted, value: ir.Value) -> Iterator[Finding]:
     readers = [use.node for use in value.uses() if use.idx != 2 or use.node.op_type not in _QDQ]
     for node in readers:
+        if node.op_type == "Identity" and _gives_zero_points(node):
+            continue  # exporters share one zero point so
         if node.op_type != "DequantizeLinear" and not _is_quantized_op(node.op_type):
             message = f"{node.op_type} reads the quantised constant {value.name!r}"
             fix = "put the DequantizeLinear right behind the constant"
@@ -156,6 +158,10 @@ def _check_readers(facts: Linted, value: ir.Value) -> Iterator[Finding]:
         others = ", ".join(name_of(node) for node in readers if node is not inside[0])
         message = f"in a branch of an If, shares the constant {value.name!r} with {others}"
         yield found(CONSTANT, inside[0], message, "give each branch a constant of its own")
+
+
+def _gives_zero_points(node: ir.Node) -> bool:
+    return all(use.idx == 2 and use.node.op_type in _QDQ for use in node.outputs[0].uses())
 
 
 CHECKS: tuple[Check, ...] = (check_ops, check_forms, check_constants)

@@ -74,13 +74,14 @@ def add_profiles(
     usual: dict[str, tuple[int, ...]] = {}
     made = builder.create_optimization_profile()
     for name, tensor in inputs.items():
+        _require_data(name, tensor)
         shape = _shape(name, tensor)
         profile = profiles.get(name)
         if -1 not in shape and profile is None:
             continue
         profile = _fitting(name, shape, profile)
         if -1 in shape:
-            _set(made, name, tensor, profile)
+            made.set_shape(name, profile.min, profile.opt, profile.max)
             usual[name] = profile.opt
     if usual and config.add_optimization_profile(made) < 0:
         texts = ", ".join(f"{name}:{profiles[name]}" for name in usual)
@@ -88,13 +89,12 @@ def add_profiles(
     return usual
 
 
-def _set(made: Native, name: str, tensor: Native, profile: Profile) -> None:
+def _require_data(name: str, tensor: Native) -> None:
     if getattr(tensor, "is_shape_tensor", False):
         raise BuildError(
             f"input {name!r} holds a shape, which no profile of shapes covers; "
             "make it constant in the model"
         )
-    made.set_shape(name, profile.min, profile.opt, profile.max)
 
 
 def _shape(name: str, tensor: Native) -> tuple[int, ...]:

@@ -55,6 +55,36 @@ GRAPHS = {
         ("TRT021",),
     ),
     "nonzero": Case("g (float[4] x) => (int64[1,N] y) { y = NonZero(x) }", ("TRT021",)),
+    "shape-from-a-float-input": Case(
+        "g (float[16] x, float[2] s) => (float[N] y) <int64[1] i = {1}, int64[1] a = {0}> "
+        "{ p = Mul(s, s)  q = Gather(p, i)  k = Cast<to=7>(q)  y = Slice(x, a, k, a) }",
+        ("TRT028",),
+    ),
+    "shape-from-a-bool-input": Case(
+        "g (float[1] x, bool[1] s) => (float[N] y) <int64[1] i = {1}, int64[1] j = {2}> "
+        "{ k = Where(s, i, j)  y = Expand(x, k) }",
+        ("TRT028",),
+    ),
+    "range-of-a-float-input": Case(
+        "g (float s) => (float[N] y) <float a = {0}, float d = {1}> { y = Range(a, s, d) }",
+        ("TRT028",),
+    ),
+    "shape-of-a-float-input": Case(
+        "g (float[16] x, float[2] s) => (float[N] y) <int64[1] a = {0}> "
+        "{ k = Shape(s)  y = Slice(x, a, k, a) }",
+    ),
+    "shape-from-a-convolution": Case(
+        "g (float[16] x, float[1,1,4] s) => (float[N] y) <int64[1] a = {0}, int64[1] m = {-1}, "
+        "float[1,1,4] w = {1, 1, 1, 1}> "
+        "{ c = Conv(s, w)  p = Reshape(c, m)  k = Cast<to=7>(p)  y = Slice(x, a, k, a) }",
+    ),
+    "gather-by-a-float-input": Case(
+        "g (float[16] x, float[2] s) => (float[2] y) { k = Cast<to=7>(s)  y = Gather(x, k) }",
+    ),
+    "zero-points-through-identity": Case(
+        "g (float[4,32] x) => (float[4,32] y) <float s = {0.02}, int8 z = {0}> "
+        "{ i = Identity(z)  q = QuantizeLinear(x, s, i)  y = DequantizeLinear(q, s, i) }",
+    ),
     "max-pool-indices": Case(
         "g (float[1,2,4,4] x) => (float[1,2,2,2] y, int64[1,2,2,2] i) "
         "{ y, i = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) }",

@@ -118,6 +118,16 @@ def test_errors_come_first() -> None:
     assert set(levels) == {"error", "warning"}
 
 
+@pytest.mark.parametrize(
+    ("precision", "fix"), [("int8", "--float fp16"), ("fp32", "rtx-fp16"), ("bf16", "rtx-fp16")]
+)
+def test_what_helps_a_turing_depends_on_the_target(precision: str, fix: str) -> None:
+    text = "g (float[4,32] x, float[32,8] w) => (float[4,8] y) { y = MatMul(x, w) }"
+    (finding,) = findings(text, Target("rtx", precision, "sm75"))
+    assert finding.rule.id == "TRT027"
+    assert fix in finding.fix
+
+
 def test_rules_are_sorted_and_told_apart_by_id_and_name() -> None:
     assert [rule.id for rule in RULES] == sorted({rule.id for rule in RULES})
     assert len({rule.name for rule in RULES}) == len(RULES)

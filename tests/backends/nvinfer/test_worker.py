@@ -213,6 +213,10 @@ def test_an_input_that_holds_a_shape_is_refused(
     module = FakeTrt("11.4.1", inputs=[tensor("n", (-1, 3), is_shape_tensor=True)])
     with pytest.raises(BuildError, match="input 'n' holds a shape"):
         _run(monkeypatch, tmp_path, module, profiles={"n": _PROFILE})
+    # No axis is dynamic, yet the engine would ask for a profile of its values.
+    module = FakeTrt("11.4.1", inputs=[tensor("n", (1,), is_shape_tensor=True)])
+    with pytest.raises(BuildError, match="input 'n' holds a shape"):
+        _run(monkeypatch, tmp_path, module)
 
 
 def test_keeps_what_the_inspector_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
