@@ -54,6 +54,10 @@ bench: $(VENV)/.bench ## measure what docs/benchmarks.md tells; DATA=folder, tak
 	$(BIN)/python benchmarks/calibration.py --data $(DATA) --json build/bench/calibration.json
 	$(BIN)/python benchmarks/ort_int8.py --data $(DATA) --json build/bench/ort_int8.json
 	$(BIN)/python benchmarks/zoo_compile.py --data $(DATA) --json build/bench/zoo_compile.json
+	$(BIN)/python benchmarks/tensorrt_audit.py --data $(DATA) --json build/bench/tensorrt_audit.json
+	$(BIN)/python benchmarks/tensorrt_lint.py --data $(DATA) --json build/bench/tensorrt_lint.json
+	$(BIN)/python benchmarks/tensorrt_accuracy.py --data $(DATA) \
+	  --json build/bench/tensorrt_accuracy.json
 
 docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstrings
 	$(BIN)/python scripts/pass_pages.py docs/passes.md
