@@ -6,18 +6,22 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from bmopt.bench.classification import TOP_K, find_scores, ranks, scores_of, unpadded
-from bmopt.bench.distortion import Sqnr
-from bmopt.bench.paired import Flags, Paired
-from bmopt.core.dataset import Batch, Dataset
+from bmopt.bench.classification_metrics import Top1
+from bmopt.bench.likeness import decibel_values
+from bmopt.bench.metric import RIGHT
+from bmopt.bench.paired import Paired
+from bmopt.bench.scoring import compare_models
+from bmopt.bench.side_by_side import SideBySide
+from bmopt.core.dataset import Dataset
 from bmopt.core.ranges import Interval
-from bmopt.core.runner import Array, Runner
-from bmopt.errors import DataError, ModelError, UsageError
+from bmopt.core.runner import Runner
+from bmopt.errors import DataError, UsageError
 
 Metric = Literal["top1", "top5", "agreement", "none"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+
+_REFERENCE = "reference"
+_CANDIDATE = "candidate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +94,7 @@ class AccuracyReport:
             "reference": dict(self.reference),
             "candidate": dict(self.candidate),
             "agreement": self.agreement,
-            "sqnr_db": {
-                name: value if np.isfinite(value) else str(value)
-                for name, value in self.sqnr_db.items()
-            },
+            "sqnr_db": decibel_values(self.sqnr_db),
             "incomparable": list(self.incomparable),
             "difference": None
             if self.difference is None
@@ -117,10 +118,8 @@ def evaluate(
         DataError: No samples, or labels or feeds that do not fit the model.
         UsageError: ``output`` is no output with class scores.
     """
-    votes = _Votes(output, search=True)
-    for batch in dataset.batches(batch_size):
-        votes.add(batch, _run(runner, batch))
-    return Evaluation(_counted(votes, dataset), votes.output, votes.metrics())
+    found = compare_models({"model": runner}, dataset, batch_size, output=output)
+    return Evaluation(found.samples, found.output, _values(found, "model"))
 
 
 def compare_accuracy(
@@ -154,103 +153,38 @@ def compare_accuracy(
     """
     if metric in ("top1", "top5") and not dataset.has_labels:
         raise DataError(f"{dataset.name}: has no labels for {metric}; use --metric agreement")
-    left, right = _Votes(output, search=True), _Votes(output, search=False)
-    noise = {name: Sqnr() for name in reference.output_names}
-    for batch in dataset.batches(batch_size):
-        expected, actual = _run(reference, batch), _run(candidate, batch)
-        _require_outputs(expected, actual)
-        left.add(batch, expected)
-        right.output = left.output
-        right.add(batch, {name: actual[name] for name in expected})
-        for name, sqnr in noise.items():
-            sqnr.update(expected[name], actual[name])
-    samples = _counted(left, dataset)
-    agreement = left.agreement(right)
-    hits = left.paired(right)
-    decibels = {name: sqnr.decibels() for name, sqnr in noise.items()}
-    agreed = {} if agreement is None else {"agreement": agreement}
-    before = {**left.metrics(), **dict.fromkeys(agreed, 1.0)}
+    runners = {_REFERENCE: reference, _CANDIDATE: candidate}
+    found = compare_models(runners, dataset, batch_size, output=output)
+    if _CANDIDATE in found.failures:
+        raise found.failures[_CANDIDATE]
+    likeness = found.likeness[_CANDIDATE]
+    agreed = {} if likeness.agreed is None else {"agreement": likeness.agreed}
+    before = {**_values(found, _REFERENCE), **dict.fromkeys(agreed, 1.0)}
+    hits = _hits(found)
     return AccuracyReport(
         metric=_chosen(metric, before),
-        samples=samples,
-        output=left.output,
+        samples=found.samples,
+        output=found.output,
         reference=before,
-        candidate={**right.metrics(), **agreed},
-        agreement=agreement,
-        sqnr_db={name: value for name, value in decibels.items() if value is not None},
-        incomparable=tuple(name for name, value in decibels.items() if value is None),
+        candidate={**_values(found, _CANDIDATE), **agreed},
+        agreement=likeness.agreed,
+        sqnr_db=likeness.sqnr_db,
+        incomparable=likeness.incomparable,
         difference=None if hits is None else hits.difference(seed=seed),
         top1=hits,
     )
 
 
-class _Votes:
-    """What one model chose, sample by sample."""
-
-    def __init__(self, output: str | None, *, search: bool) -> None:
-        self.output = output
-        self.samples = 0
-        self._search = search and output is None
-        self._classes: list[Array] = []
-        self._ranks: list[Array] = []
-        self._width = 0
-
-    def add(self, batch: Batch, outputs: Mapping[str, Array]) -> None:
-        """Add the outputs of a batch, padding already cut off."""
-        if self._search and self.samples == 0:
-            self.output = find_scores(outputs, batch)
-        self.samples += batch.size
-        if self.output is None:
-            return
-        scores = scores_of(outputs[self.output], batch.size) if self.output in outputs else None
-        if scores is None:
-            raise UsageError(
-                f"output {self.output!r} does not hold class scores [samples, classes]; "
-                f"outputs are {', '.join(outputs)}"
-            )
-        self._width = scores.shape[1]
-        self._classes.append(np.argmax(scores, axis=1))
-        if batch.labels is not None:
-            self._ranks.append(ranks(scores, batch.labels))
-
-    def metrics(self) -> dict[str, float]:
-        if not self._ranks:
-            return {}
-        found = np.concatenate(self._ranks)
-        best = {"top1": float(np.mean(found == 0))}
-        return {**best, "top5": float(np.mean(found < TOP_K))} if self._width > TOP_K else best
-
-    def agreement(self, other: _Votes) -> float | None:
-        if not self._classes:
-            return None
-        same = np.concatenate(self._classes) == np.concatenate(other._classes)
-        return float(np.mean(same))
-
-    def paired(self, other: _Votes) -> Paired | None:
-        if not self._ranks:
-            return None
-        return Paired.of(self._right(), other._right())
-
-    def _right(self) -> Flags:
-        right: Flags = np.concatenate(self._ranks) == 0
-        return right
+def _values(found: SideBySide, model: str) -> dict[str, float]:
+    return {each.metric.name: each.values[model] for each in found.scored}
 
 
-def _run(runner: Runner, batch: Batch) -> dict[str, Array]:
-    outputs = runner.run(batch.feeds)
-    return {name: unpadded(outputs[name], batch) for name in outputs}
-
-
-def _require_outputs(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> None:
-    missing = [name for name in expected if name not in actual]
-    if missing:
-        raise ModelError(f"the candidate has no output {missing[0]!r}; compare like models")
-
-
-def _counted(votes: _Votes, dataset: Dataset) -> int:
-    if votes.samples == 0:
-        raise DataError(f"{dataset.name}: has no samples; give at least one")
-    return votes.samples
+def _hits(found: SideBySide) -> Paired | None:
+    """Return which samples each model got right, None without labels or class scores."""
+    for each in found.scored:
+        if isinstance(each.metric, Top1):
+            return Paired.of(each.rows[_REFERENCE][RIGHT], each.rows[_CANDIDATE][RIGHT])
+    return None
 
 
 def _chosen(metric: Metric | None, measured: Mapping[str, float]) -> Metric:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bmopt.core.cpuinfo import ROOT
+from bmopt.core.cpuinfo import ROOT, read_text
 from bmopt.core.host import Host, current_mhz, host_facts, versions
 from bmopt.core.measurement import Environment, Fact
 
@@ -15,6 +15,9 @@ from bmopt.core.measurement import Environment, Fact
 # steal; the guest columns after them are already part of user and nice.
 _COLUMNS = 8
 _STEAL = 7
+# Where /proc/self/stat has the CPU that the task ran on last, counted after the name in
+# parentheses: field 39 of all, field 37 of these.
+_PROCESSOR = 36
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +28,15 @@ class HostLoad:
         load_average: Runnable tasks, averaged over the last minute.
         steal_ticks: Time other guests of the same machine took, since boot.
         total_ticks: All CPU time since boot, in the same unit.
-        frequency_mhz: Frequency of the first CPU.
+        frequency_mhz: Frequency of the CPU that this thread runs on.
+        devices: Readings of other devices, for example ``{"gpu.0.sm_mhz": 1980.0}``.
     """
 
     load_average: float | None
     steal_ticks: int | None
     total_ticks: int | None
     frequency_mhz: float | None
+    devices: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def describe(
@@ -75,7 +80,7 @@ def describe(
 def host_load(root: Path = ROOT) -> HostLoad:
     """Return the present load of this host, or of the tree under ``root``."""
     steal, total = _ticks(root)
-    return HostLoad(_load_average(root), steal, total, current_mhz(root))
+    return HostLoad(_load_average(root), steal, total, current_mhz(root, _current_cpu(root)))
 
 
 def load_facts(before: HostLoad, after: HostLoad) -> dict[str, Fact]:
@@ -89,13 +94,25 @@ def load_facts(before: HostLoad, after: HostLoad) -> dict[str, Fact]:
     }
 
 
+def block_readings(before: HostLoad, after: HostLoad) -> dict[str, float]:
+    """Return what two readings around a block say of it; what the host hides is left out."""
+    found: dict[str, float | None] = {
+        "cpu.frequency_mhz": after.frequency_mhz,
+        "cpu.steal_ticks": _grown(before.steal_ticks, after.steal_ticks),
+        "cpu.total_ticks": _grown(before.total_ticks, after.total_ticks),
+        "load.average": after.load_average,
+    }
+    return {**{k: v for k, v in found.items() if v is not None}, **after.devices}
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
 def _steal_percent(before: HostLoad, after: HostLoad) -> float | None:
-    if before.steal_ticks is None or after.steal_ticks is None:
-        return None
-    if before.total_ticks is None or after.total_ticks is None:
-        return None
-    total = after.total_ticks - before.total_ticks
-    return 100.0 * (after.steal_ticks - before.steal_ticks) / total if total > 0 else None
+    stolen = _grown(before.steal_ticks, after.steal_ticks)
+    total = _grown(before.total_ticks, after.total_ticks)
+    return None if stolen is None or not total else 100.0 * stolen / total
 
 
 def _load_average(root: Path) -> float | None:
@@ -115,3 +132,9 @@ def _ticks(root: Path) -> tuple[int | None, int | None]:
     if name != "cpu" or len(ticks) < _COLUMNS:
         return None, None
     return ticks[_STEAL], sum(ticks)
+
+
+def _current_cpu(root: Path) -> int:
+    """Return the CPU this thread runs on, 0 where the host does not say."""
+    fields = read_text(root / "proc/thread-self/stat").rpartition(")")[2].split()
+    return int(fields[_PROCESSOR]) if len(fields) > _PROCESSOR else 0

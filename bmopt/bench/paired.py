@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bmopt.bench.bootstrap import Difference, summarised, unseen_share
+from bmopt.bench.mcnemar import McNemar, mcnemar
 from bmopt.core.ranges import Interval
 
 Flags = npt.NDArray[np.bool_]
@@ -47,20 +49,33 @@ class Paired:
         reference, candidate = self.flags()
         return int(np.sum(candidate & ~reference)), int(np.sum(reference & ~candidate))
 
-    def difference(self, *, confidence: float = 0.99, seed: int = 0) -> Interval:
-        """Return a paired-bootstrap interval of candidate minus reference accuracy.
+    def mcnemar(self) -> McNemar:
+        """Return McNemar's test."""
+        return mcnemar(*self.discordant())
 
-        Resampling the samples is drawing the numbers of wins and losses from a multinomial. Half
-        a win and half a loss are added, without which no disagreement among few samples would
-        pass for none at all.
+    def difference(self, *, confidence: float = 0.99, seed: int = 0) -> Interval:
+        """Return a paired-bootstrap interval of candidate minus reference accuracy."""
+        return self.bootstrap(confidence=confidence, seed=seed).change
+
+    def bootstrap(self, *, confidence: float = 0.99, seed: int = 0) -> Difference:
+        """Return paired-bootstrap intervals of what the candidate changed.
+
+        Resampling the samples is drawing the numbers of wins, losses and ties from a
+        multinomial. Half a win and half a loss are added, and the interval reaches at least as
+        far as ``unseen_share``: no disagreement among few samples must not pass for none at all.
         """
+        reference, candidate = self.flags()
         gained, lost = self.discordant()
-        weights = np.array([gained + 0.5, lost + 0.5, self.samples - gained - lost])
-        chances = weights / weights.sum()
-        draws = np.random.default_rng(seed).multinomial(self.samples, chances, _RESAMPLES)
-        tail = (1.0 - confidence) / 2.0
-        low, high = np.quantile((draws[:, 0] - draws[:, 1]) / self.samples, (tail, 1.0 - tail))
-        return Interval(float(low), float(high))
+        both = int(np.sum(reference & candidate))
+        neither = self.samples - both - gained - lost
+        weights = np.array([gained + 0.5, lost + 0.5, both, neither])
+        generator = np.random.default_rng(seed)
+        drawn = generator.multinomial(self.samples, weights / weights.sum(), _RESAMPLES)
+        won, missed, shared = drawn[:, 0], drawn[:, 1], drawn[:, 2]
+        values = np.stack([shared + missed, shared + won]) / self.samples
+        means = (float(np.mean(reference)), float(np.mean(candidate)))
+        floor = unseen_share(self.samples, confidence)
+        return summarised(means, values, self.samples, floor, confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON value, the bits in base64."""

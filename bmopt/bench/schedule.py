@@ -8,16 +8,17 @@ cancels within a turn.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import itertools
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from bmopt.bench.clock import Clock
+from bmopt._ext import time_block
+from bmopt.bench.clock import MONOTONIC, Clock
+from bmopt.bench.environment import HostLoad, block_readings, host_load
 from bmopt.core.measurement import Block, Settings
 from bmopt.core.runner import Array, Feeds
 
@@ -27,24 +28,66 @@ MIN_SAMPLES = 2
 
 _PLATEAU = 0.02
 _CALM_WINDOWS = 2
-_WINDOWS_PER_BLOCK = 2
+_WINDOW_NS = 25_000_000
+
+_FIRST_CAPACITY = 1024
+_GROWTH = 4
+
+Stamps = npt.NDArray[np.int64]
+"""Nanoseconds, one per inference."""
+
+Load = Callable[[], HostLoad]
+"""Reads what the host is busy with."""
 
 _T = TypeVar("_T")
 
 
-@dataclasses.dataclass(frozen=True)
 class Lane:
-    """A variant on its way through the schedule.
+    """A variant on its way through the schedule, with the buffers its samples go to.
 
-    Attributes:
-        name: The variant.
-        run: Runs one inference.
-        feeds: Endless; goes on where the last block stopped, so that all are used alike.
+    The feeds rotate: a block goes on with the one after the last block's, so that all are used
+    alike.
     """
 
-    name: str
-    run: Callable[[Feeds], dict[str, Array]]
-    feeds: Iterator[Feeds]
+    def __init__(
+        self, name: str, run: Callable[[Feeds], dict[str, Array]], feeds: Sequence[Feeds]
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._feeds = tuple(feeds)
+        self._next = 0
+        self._starts, self._latencies = _buffer(_FIRST_CAPACITY), _buffer(_FIRST_CAPACITY)
+
+    def drop_one(self) -> None:
+        """Run one inference that is not timed."""
+        feed = self._feeds[self._next % len(self._feeds)]
+        self._next += 1
+        self._run(feed)
+
+    def collect(self, clock: Clock, least_ns: int, fewest: int) -> tuple[Stamps, Stamps]:
+        """Time inferences for ``least_ns``, ``fewest`` at least; return starts and latencies.
+
+        Full buffers grow between two inferences, outside of what is timed.
+        """
+        count = 0
+        while True:
+            before = count
+            count = time_block(
+                self._run,
+                self._feeds,
+                self._next,
+                before,
+                least_ns,
+                fewest,
+                self._starts,
+                self._latencies,
+                None if clock is MONOTONIC else clock,
+            )
+            self._next += count - before
+            last = int(self._starts[count - 1] + self._latencies[count - 1])
+            if count >= fewest and last - int(self._starts[0]) >= least_ns:
+                return self._starts[:count].copy(), self._latencies[:count].copy()
+            self._starts, self._latencies = _grown(self._starts), _grown(self._latencies)
 
 
 def orders(items: Sequence[_T], seed: int) -> Iterator[tuple[_T, ...]]:
@@ -56,32 +99,36 @@ def orders(items: Sequence[_T], seed: int) -> Iterator[tuple[_T, ...]]:
         yield order[::-1]
 
 
-def turns(lanes: Sequence[Lane], settings: Settings, clock: Clock) -> Iterator[tuple[Block, ...]]:
-    """Run and yield turns without end; a turn is a round of all lanes and the reversed round."""
+def turns(
+    lanes: Sequence[Lane], settings: Settings, clock: Clock, load: Load = host_load
+) -> Iterator[tuple[Block, ...]]:
+    """Run and yield turns without end; a turn is a round of all lanes and the reversed round.
+
+    The host's load is read right before and right after every block.
+    """
     origin = clock()
     index = itertools.count()
     order = orders(lanes, settings.seed)
     while True:
         rounds = (next(order) for _ in range(ROUNDS_PER_TURN))
         yield tuple(
-            _block(lane, next(index), round(settings.block_ms * 1e6), origin, clock)
+            _block(lane, next(index), round(settings.block_ms * 1e6), origin, clock, load)
             for lane in itertools.chain.from_iterable(rounds)
         )
 
 
-def warm_up(lane: Lane, settings: Settings, clock: Clock, limit_ns: int) -> int:
+def warm_up(lane: Lane, clock: Clock, limit_ns: int) -> int:
     """Run a lane until its latency stops falling; return how many inferences that took.
 
-    Latency has stopped falling when two windows in a row have a median no more than 2 % below
-    the best one before. Ends at the first window after ``limit_ns`` in any case.
+    Latency has stopped falling when two windows of 25 ms in a row have a median no more than 2 %
+    below the best one before. Ends at the first window after ``limit_ns`` in any case.
     """
-    window_ns = round(settings.block_ms * 1e6 / _WINDOWS_PER_BLOCK)
     deadline = clock() + limit_ns
     best, calm, inferences = float("inf"), 0, 0
     while calm < _CALM_WINDOWS:
-        _, latencies = timed(lane, clock, window_ns, fewest=1)
-        inferences += len(latencies) + 1
-        median = statistics.median(latencies)
+        _, latencies = timed(lane, clock, _WINDOW_NS, fewest=1)
+        inferences += latencies.size + 1
+        median = float(np.median(latencies))
         calm = calm + 1 if median >= best * (1.0 - _PLATEAU) else 0
         best = min(best, median)
         if clock() >= deadline:
@@ -91,33 +138,34 @@ def warm_up(lane: Lane, settings: Settings, clock: Clock, limit_ns: int) -> int:
 
 def timed(
     lane: Lane, clock: Clock, least_ns: int, *, fewest: int = MIN_SAMPLES
-) -> tuple[list[int], list[int]]:
+) -> tuple[Stamps, Stamps]:
     """Run one dropped inference, then timed ones for ``least_ns``; return starts and latencies.
 
     Between the two readings of the clock there is nothing but the call: the outputs are freed
-    and the samples stored after the second one, and the garbage collector is off.
+    and the samples stored after the second one, and the garbage collector is off. The loop is
+    compiled (``cpp_ext/kernels/timing.hpp``); an exception of the engine passes through at once.
     """
-    run, feeds = lane.run, lane.feeds
-    starts: list[int] = []
-    latencies: list[int] = []
     with _garbage_collector_off():
-        run(next(feeds))
-        deadline = clock() + least_ns
-        while True:
-            feed = next(feeds)
-            start = clock()
-            outputs = run(feed)
-            end = clock()
-            del outputs
-            starts.append(start)
-            latencies.append(end - start)
-            if end >= deadline and len(starts) >= fewest:
-                return starts, latencies
+        lane.drop_one()
+        return lane.collect(clock, least_ns, fewest)
 
 
-def _block(lane: Lane, index: int, least_ns: int, origin: int, clock: Clock) -> Block:
+def _block(lane: Lane, index: int, least_ns: int, origin: int, clock: Clock, load: Load) -> Block:
+    before = load()
     starts, latencies = timed(lane, clock, least_ns)
-    return Block(lane.name, index, tuple(start - origin for start in starts), tuple(latencies))
+    readings = block_readings(before, load())
+    return Block(
+        lane.name, index, tuple((starts - origin).tolist()), tuple(latencies.tolist()), readings
+    )
+
+
+def _buffer(capacity: int) -> Stamps:
+    """Return memory that is there already: the first write to a page would cost time."""
+    return np.full(capacity, -1, dtype=np.int64)
+
+
+def _grown(stamps: Stamps) -> Stamps:
+    return np.concatenate((stamps, _buffer((_GROWTH - 1) * stamps.size)))
 
 
 @contextlib.contextmanager

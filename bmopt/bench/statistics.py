@@ -17,9 +17,13 @@ from bmopt.errors import UsageError
 Verdict = Literal["faster", "slower", "equivalent", "undecided"]
 Floats = npt.NDArray[np.float64]
 
+FEWEST_TURNS_TO_STOP = 8
+"""With fewer, an interval that is narrow by luck would end a run too often."""
+
 _RESAMPLES = 2000
 _QUARTILE = 0.25
 _FEWEST_TURNS = 3
+_CUT = 4
 _ANGLES = 20_001
 
 
@@ -28,8 +32,8 @@ class RatioEstimate:
     """How the latency of one variant compares with another's.
 
     Attributes:
-        ratio: Geometric mean of candidate/reference over the pairs of blocks, a block counting
-            with its lower-quartile latency; 0.5 is twice as fast.
+        ratio: Geometric mean of candidate/reference over the middle half of the turns, a block
+            counting with its lower-quartile latency; 0.5 is twice as fast.
         low: Lower end of the interval; 0 where there are too few pairs for one.
         high: Upper end; infinite where there are too few pairs.
         verdict: What the interval allows to say of the candidate.
@@ -101,8 +105,16 @@ def percentile(samples: npt.NDArray[np.int64], quantile: float) -> float | None:
     return float(np.quantile(samples, quantile, method="higher"))
 
 
-def ratio(measurement: Measurement, reference: str, candidate: str) -> RatioEstimate:
+def ratio(
+    measurement: Measurement, reference: str, candidate: str, *, quantile: float = _QUARTILE
+) -> RatioEstimate:
     """Return the latency of ``candidate`` over that of ``reference``.
+
+    Args:
+        measurement: What was recorded.
+        reference: A variant.
+        candidate: Another.
+        quantile: What a block counts with. The default varies least; 0.5 compares medians.
 
     Raises:
         UsageError: One of them was not measured.
@@ -112,40 +124,46 @@ def ratio(measurement: Measurement, reference: str, candidate: str) -> RatioEsti
             names = ", ".join(measurement.variants)
             raise UsageError(f"variant {name!r} was not measured; choose one of {names}")
     logs = {
-        name: log_latencies(block for block in measurement.blocks if block.variant == name)
+        name: log_latencies((b for b in measurement.blocks if b.variant == name), quantile)
         for name in (reference, candidate)
     }
     return estimate(logs[candidate] - logs[reference], measurement.settings)
 
 
-def log_latencies(blocks: Iterable[Block]) -> Floats:
-    """Return the natural logarithm of each block's lower-quartile latency.
+def log_latencies(blocks: Iterable[Block], quantile: float = _QUARTILE) -> Floats:
+    """Return the natural logarithm of a quantile of each block's latencies.
 
     Other load on the host only ever adds time, so the lower quartile of a block varies much less
     than its median: two to four times less in A/A runs on a two-core host with a load of four.
     """
-    typical = [max(float(np.quantile(block.latency_ns, _QUARTILE)), 1.0) for block in blocks]
+    typical = [max(float(np.quantile(block.latency_ns, quantile)), 1.0) for block in blocks]
     return np.log(np.asarray(typical, dtype=np.float64))
 
 
 def estimate(log_ratios: Floats, settings: Settings) -> RatioEstimate:
     """Return the geometric-mean ratio, its interval and the verdict.
 
-    The interval is over turns, the means of a pair and the pair in reverse order, in which a
-    linear drift cancels. It spans both Student's interval, right for few turns, and the
-    percentiles of a circular block bootstrap, right for skewed turns and turns that depend on
-    their neighbours (Politis and Romano, 1992).
+    All is over turns, each the mean of a pair and the pair in reverse order, in which a linear
+    drift cancels. Of the turns the middle half counts: a burst of other load that is about as
+    long as a block hits one variant and spares the other, now to this side, now to that, and on a
+    shared host such turns would otherwise decide (in simulated A/A runs with bursts the error of
+    the plain mean is ten to thirty times as large).
+
+    The interval spans both Student's for a trimmed mean, right for few turns (Yuen, 1974), and
+    the percentiles of a circular block bootstrap of the same mean, right for skewed turns and
+    turns that depend on their neighbours (Politis and Romano, 1992).
 
     Args:
         log_ratios: ``[pairs]``, one per round, in the order they ran.
         settings: Gives the confidence, the precision and the seed.
     """
     pairs = log_ratios.size
-    centre = float(np.mean(log_ratios))
     count = pairs // ROUNDS_PER_TURN
     turns = log_ratios[: count * ROUNDS_PER_TURN].reshape(count, ROUNDS_PER_TURN).mean(axis=1)
     if count < _FEWEST_TURNS:
-        return RatioEstimate(math.exp(centre), 0.0, math.inf, "undecided", pairs)
+        value = math.exp(float(np.mean(log_ratios)))
+        return RatioEstimate(value, 0.0, math.inf, "undecided", pairs)
+    centre = float(_middle_mean(turns))
     half = _student_half_width(turns, settings.confidence)
     drawn_low, drawn_high = _bootstrap(turns, settings)
     low = _exp(min(centre - half, drawn_low))
@@ -177,9 +195,23 @@ def student_quantile(confidence: float, freedom: int) -> float:
     return math.sqrt(freedom) * math.tan(angle)
 
 
+def _middle_mean(turns: Floats) -> Floats:
+    """Return the mean of the middle half along the last axis: a quarter is cut off either end."""
+    count = turns.shape[-1]
+    cut = count // _CUT
+    middle = np.sort(turns, axis=-1)[..., cut : count - cut]
+    found: Floats = middle.mean(axis=-1)
+    return found
+
+
 def _student_half_width(turns: Floats, confidence: float) -> float:
-    error = float(np.std(turns, ddof=1)) / math.sqrt(turns.size)
-    return student_quantile(confidence, turns.size - 1) * error
+    """Return half of Yuen's interval; its spread is that of the turns with the ends drawn in."""
+    cut = turns.size // _CUT
+    kept = turns.size - 2 * cut
+    ordered = np.sort(turns)
+    drawn_in = np.clip(ordered, ordered[cut], ordered[turns.size - cut - 1])
+    squares = float(np.sum((drawn_in - np.mean(drawn_in)) ** 2))
+    return student_quantile(confidence, kept - 1) * math.sqrt(squares / (kept * (kept - 1)))
 
 
 def _bootstrap(turns: Floats, settings: Settings) -> tuple[float, float]:
@@ -189,7 +221,7 @@ def _bootstrap(turns: Floats, settings: Settings) -> tuple[float, float]:
     begins = generator.integers(count, size=(_RESAMPLES, math.ceil(count / length), 1))
     picks = ((begins + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
     tail = (1.0 - settings.confidence) / 2.0
-    low, high = np.quantile(turns[picks].mean(axis=1), (tail, 1.0 - tail))
+    low, high = np.quantile(_middle_mean(turns[picks]), (tail, 1.0 - tail))
     return float(low), float(high)
 
 

@@ -6,6 +6,7 @@ Standard library only and quick to import: targets, ``bmopt doctor`` and every m
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import platform
 import re
@@ -128,13 +129,28 @@ def host_facts(
     )
 
 
-def current_mhz(root: Path = ROOT) -> float | None:
-    """Return the first CPU's present frequency in MHz, or None."""
-    text = read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+def current_mhz(root: Path = ROOT, cpu: int = 0) -> float | None:
+    """Return a CPU's present frequency in MHz, or None."""
+    text = read_text(root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq")
     if text:
         return _scaled(text, 1e-3)
-    cpus = read_cpus(root)
-    return _scaled(cpus[0].get("cpu MHz", ""), 1.0) if cpus else None
+    return _cpuinfo_mhz(root / "proc/cpuinfo", cpu)
+
+
+def _cpuinfo_mhz(path: Path, cpu: int) -> float | None:
+    """Read no further than that CPU: this is asked beside every block of a measurement."""
+    wanted = ("processor", str(cpu))
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            fields = ((name.strip(), text.strip()) for name, _, text in map(_parted, lines))
+            from_there = itertools.dropwhile(lambda field: field != wanted, fields)
+            return _scaled(next((text for name, text in from_there if name == "cpu MHz"), ""), 1.0)
+    except OSError:
+        return None
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,6 +18,21 @@ from bmopt.errors import IsolatedToolError
 
 _TAIL_BYTES = 8192
 _TAIL_LINES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a child ended.
+
+    Attributes:
+        code: Its exit code; minus the signal's number where one killed it.
+        late: Whether it ran out of time, and was killed for that.
+        said: The end of what it printed.
+    """
+
+    code: int
+    late: bool
+    said: str
 
 
 class IsolatedProcess:
@@ -52,6 +68,15 @@ class IsolatedProcess:
                 time; the message has its last lines. The child's whole process group is gone
                 then, as it is when the wait is interrupted.
         """
+        end = self.ending()
+        if end.late:
+            raise IsolatedToolError(f"{self.name} took longer than {self.timeout_s:g} s")
+        if end.code:
+            raise IsolatedToolError(f"{self.name} {_death(end.code)}{_last_lines(end.said)}")
+        return end.said
+
+    def ending(self) -> Ending:
+        """Wait as ``wait`` does, and return how the child ended, whatever way. Call it once."""
         left_s = self.timeout_s - (time.monotonic_ns() - self._started_ns) / 1e9
         late = threading.Event()
         # A timer and a plain wait, because a wait with a time limit polls every 50 ms.
@@ -66,11 +91,7 @@ class IsolatedProcess:
             timer.cancel()
             self._end_group()
             self.kill()
-        if late.is_set():
-            raise IsolatedToolError(f"{self.name} took longer than {self.timeout_s:g} s")
-        if code:
-            raise IsolatedToolError(f"{self.name} {_death(code)}{_last_lines(said)}")
-        return said
+        return Ending(code, late.is_set(), said)
 
     def kill(self) -> None:
         """End the child and whatever it started; harmless when it has ended."""

@@ -14,7 +14,10 @@ from typing import Any
 
 from bmopt.errors import ArtifactError, UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added what was read beside every block; records of version 1 can still be read."""
+
+_READABLE = (1, SCHEMA_VERSION)
 
 Fact = str | int | float | bool | None
 """A JSON scalar; ``None`` means that the host does not say."""
@@ -48,7 +51,7 @@ class Settings:
 
     duration_s: float = 10.0
     precision: float = 0.01
-    block_ms: float = 50.0
+    block_ms: float = 20.0
     seed: int = 0
     confidence: float = 0.99
 
@@ -72,12 +75,16 @@ class Block:
         index: Position among all blocks of the measurement.
         start_ns: When each inference started, in nanoseconds after the measurement did.
         latency_ns: How long each took, in nanoseconds.
+        readings: What the host said beside the block, under names such as ``cpu.frequency_mhz``
+            (right after it) and ``cpu.steal_ticks`` (while it ran); what it does not say is left
+            out.
     """
 
     variant: str
     index: int
     start_ns: tuple[int, ...]
     latency_ns: tuple[int, ...]
+    readings: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every sample has both numbers and that there is one."""
@@ -141,10 +148,10 @@ class Measurement:
         """
         try:
             version = document["bmopt_measurement"]
-            if version != SCHEMA_VERSION:
+            if version not in _READABLE:
                 raise ArtifactError(
                     f"{source}: measurement version {version!r}, this bmopt reads "
-                    f"{SCHEMA_VERSION}; measure again"
+                    f"{' and '.join(map(str, _READABLE))}; measure again"
                 )
             return cls(
                 variants=tuple(map(str, document["variants"])),
@@ -178,6 +185,7 @@ def _block_to_dict(block: Block) -> dict[str, Any]:
         "start_ns": block.start_ns[0],
         "pause_ns": pauses,
         "latency_ns": list(block.latency_ns),
+        "readings": dict(block.readings),
     }
 
 
@@ -185,4 +193,5 @@ def _block_from_dict(entry: Mapping[str, Any], index: int) -> Block:
     latencies = tuple(map(int, entry["latency_ns"]))
     steps = (int(p) + took for p, took in zip(entry["pause_ns"], latencies[:-1], strict=True))
     starts = itertools.accumulate(steps, initial=int(entry["start_ns"]))
-    return Block(str(entry["variant"]), index, tuple(starts), latencies)
+    readings = {str(k): float(value) for k, value in dict(entry.get("readings", {})).items()}
+    return Block(str(entry["variant"]), index, tuple(starts), latencies, readings)

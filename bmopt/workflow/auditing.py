@@ -50,14 +50,16 @@ def require_lint(job: Job, model: ir.Model) -> list[Finding]:
         return []
     findings = list(linter(model, job.target))
     errors = [found for found in findings if found.rule.level == "error"]
-    if errors:
-        first = errors[0]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        where = f"node {first.node!r}: " if first.node else ""
-        raise BuildError(
-            f"{job.path}: {job.target} would refuse it: {where}{first.message} "
-            f"[{first.rule.id}]{more}; {first.fix}{_rewriting(job)}"
-        )
+    if not errors:
+        return findings
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    where = f"node {first.node!r}: " if first.node else ""
+    what = f"{where}{first.message} [{first.rule.id}]{more}; {first.fix}{_rewriting(job)}"
+    if job.target.engine != "ort":
+        raise BuildError(f"{job.path}: {job.target} would refuse it: {what}")
+    # ONNX Runtime gives what TensorRT refuses to the next provider.
+    job.progress.warn(f"TensorRT would leave a part to another provider: {what}")
     return findings
 
 

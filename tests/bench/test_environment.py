@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bmopt.bench.environment import HostLoad, describe, host_load, load_facts
+from bmopt.bench.environment import HostLoad, block_readings, describe, host_load, load_facts
 from bmopt.core.host import host_facts
-from tests.core.host_trees import intel_tree
+from tests.core.host_trees import intel_tree, write_tree
 
 
 def test_description_is_flat_json(tmp_path: Path) -> None:
@@ -26,6 +26,31 @@ def test_description_is_flat_json(tmp_path: Path) -> None:
 def test_load_is_read_from_proc(tmp_path: Path) -> None:
     # Guest ticks, the last two, are already counted in user and nice.
     assert host_load(intel_tree(tmp_path)) == HostLoad(0.75, 30, 500, 1200.0)
+
+
+@pytest.mark.parametrize(("cpu", "mhz"), [(0, 1200.0), (3, 2000.125)])
+def test_frequency_is_that_of_the_cpu_the_thread_is_on(
+    tmp_path: Path, cpu: int, mhz: float
+) -> None:
+    # The name, which may hold anything, stands in parentheses; the CPU is field 39.
+    fields = ["S", *map(str, range(4, 39)), str(cpu), "0", "0"]
+    tree = write_tree(
+        intel_tree(tmp_path), {"proc/thread-self/stat": f"7 (a) b) {' '.join(fields)}\n"}
+    )
+    assert host_load(tree).frequency_mhz == mhz
+
+
+def test_readings_of_a_block_leave_out_what_is_unknown() -> None:
+    before = HostLoad(0.5, 10, 100, 2000.0)
+    after = HostLoad(0.75, 12, 110, 1900.0, {"gpu.0.sm_mhz": 1410.0})
+    assert block_readings(before, after) == {
+        "cpu.frequency_mhz": 1900.0,
+        "cpu.steal_ticks": 2,
+        "cpu.total_ticks": 10,
+        "load.average": 0.75,
+        "gpu.0.sm_mhz": 1410.0,
+    }
+    assert block_readings(before, HostLoad(None, None, None, None)) == {}
 
 
 @pytest.mark.parametrize(

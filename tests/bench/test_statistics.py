@@ -93,6 +93,42 @@ def test_ratio_is_candidate_over_reference_of_quiet_latencies() -> None:
     assert ratio(one, "b", "a").verdict == "faster"
 
 
+def test_ratio_of_another_quantile() -> None:
+    one = measurement(
+        {"a": [[100, 100, 100, 400, 400]] * 12, "b": [[100, 100, 400, 400, 400]] * 12}
+    )
+    assert ratio(one, "a", "b").ratio == pytest.approx(1.0)
+    assert ratio(one, "a", "b", quantile=0.5).ratio == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("turns", [8, 9, 12, 40])
+def test_a_quarter_of_the_turns_may_be_anything(turns: int) -> None:
+    quiet = np.random.default_rng(turns).normal(scale=0.002, size=(turns, 2))
+    burst = quiet.copy()
+    burst[: turns // 4] += 3.0
+    found, clean = estimate(burst.ravel(), SETTINGS), estimate(quiet.ravel(), SETTINGS)
+    assert found.ratio == pytest.approx(clean.ratio, abs=0.002)
+    plain_mean = float(np.exp(burst.mean()))
+    assert plain_mean > 1.5
+
+
+def test_more_than_that_is_no_noise() -> None:
+    half = np.zeros((20, 2))
+    half[::2] = 0.5
+    assert 1.1 < estimate(half.ravel(), SETTINGS).ratio < 1.5
+    assert estimate(half.ravel(), SETTINGS).verdict != "equivalent"
+
+
+def test_interval_of_few_turns_is_yuens() -> None:
+    # A quarter off either end of eight turns leaves four, whose quantile of Student is 5.841.
+    log_ratios = np.repeat(np.array([0.0, 1, 2, 3, 4, 5, 6, 100]) / 1000, 2)
+    found = estimate(log_ratios, SETTINGS)
+    drawn_in = np.array([2, 2, 2, 3, 4, 5, 5, 5]) / 1000
+    error = math.sqrt(float(np.var(drawn_in)) * 8 / (4 * 3))
+    assert math.log(found.ratio) == pytest.approx(3.5 / 1000)
+    assert math.log(found.low) == pytest.approx(3.5 / 1000 - 5.841 * error, rel=1e-3)
+
+
 def test_unknown_variant_is_named() -> None:
     one = measurement({"a": [[1]] * 2, "b": [[1]] * 2})
     with pytest.raises(UsageError, match="'c' was not measured; choose one of a, b"):

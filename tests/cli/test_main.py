@@ -19,7 +19,17 @@ from bmopt.cli.verb import Verb
 from bmopt.errors import HostError, ModelError
 from tests.cli.process import bmopt, process_environment, python
 
-VERBS = ("compile", "optimize", "calibrate", "inspect", "targets", "doctor", "cache", "demo")
+VERBS = (
+    "compile",
+    "optimize",
+    "calibrate",
+    "inspect",
+    "report",
+    "targets",
+    "doctor",
+    "cache",
+    "demo",
+)
 
 
 def test_help_names_every_verb() -> None:

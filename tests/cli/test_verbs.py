@@ -251,3 +251,6 @@ def test_demo_compiles_the_shipped_model(own_folder: Path) -> None:
     assert report["accuracy"]["metric"] == "top1"
     assert report["latency"]["verdict"] in ("faster", "slower", "equivalent", "undecided")
     assert (own_folder / "d" / "report.json").is_file()
+    page = (own_folder / "d" / "report.html").read_text(encoding="utf-8")
+    assert "What runs in integers" in page
+    assert "Distribution of latencies" in page

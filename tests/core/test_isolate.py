@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bmopt.core.isolate import run_isolated, start_isolated
+from bmopt.core.isolate import Ending, run_isolated, start_isolated
 from bmopt.errors import IsolatedToolError
 
 
@@ -156,3 +156,20 @@ def _require_ended(pid: int) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"process {pid} is still running")
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        ("print('done')", Ending(0, late=False, said="done\n")),
+        ("print('bad'); exit(3)", Ending(3, late=False, said="bad\n")),
+        ("import os; os.kill(os.getpid(), 11)", Ending(-11, late=False, said="")),
+    ],
+)
+def test_an_ending_is_told_whatever_it_is(code: str, ending: Ending) -> None:
+    assert start_isolated(_python(code), timeout_s=20, name="tool").ending() == ending
+
+
+def test_the_ending_of_a_hung_child_is_late() -> None:
+    child = start_isolated(_python("import time; time.sleep(60)"), timeout_s=0.2, name="tool")
+    assert child.ending().late

@@ -10,7 +10,7 @@ from bmopt.errors import ArtifactError, UsageError
 ONE = Measurement(
     variants=("fp32", "int8"),
     blocks=(
-        Block("int8", 0, (100, 160, 225), (50, 55, 60)),
+        Block("int8", 0, (100, 160, 225), (50, 55, 60), {"cpu.frequency_mhz": 2000.5}),
         Block("fp32", 1, (400, 520), (100, 110)),
     ),
     environment=Environment({"cpu.model": "x", "cpu.quota": None, "threads.intra_op": 1}),
@@ -28,13 +28,27 @@ def test_json_gives_an_equal_value_back() -> None:
         "start_ns": 100,
         "pause_ns": [10, 10],
         "latency_ns": [50, 55, 60],
+        "readings": {"cpu.frequency_mhz": 2000.5},
     }
 
 
 def test_another_version_is_refused() -> None:
-    text = ONE.to_json().replace('"bmopt_measurement":1', '"bmopt_measurement":2')
-    with pytest.raises(ArtifactError, match=r"r\.json: measurement version 2, this bmopt reads 1"):
+    text = ONE.to_json().replace('"bmopt_measurement":2', '"bmopt_measurement":3')
+    with pytest.raises(
+        ArtifactError, match=r"r\.json: measurement version 3, this bmopt reads 1 and 2"
+    ):
         Measurement.from_json(text, source="r.json")
+
+
+def test_a_record_from_before_the_readings_is_read() -> None:
+    document = ONE.to_dict()
+    document["bmopt_measurement"] = 1
+    for block in document["blocks"]:
+        del block["readings"]
+    old = Measurement.from_dict(document)
+    assert [block.latency_ns for block in old.blocks] == [(50, 55, 60), (100, 110)]
+    assert [block.readings for block in old.blocks] == [{}, {}]
+    assert old.to_dict()["bmopt_measurement"] == 2
 
 
 @pytest.mark.parametrize(
@@ -44,6 +58,8 @@ def test_another_version_is_refused() -> None:
         ('"latency_ns":[100,110]', '"latency_ns":[]'),
         ('"variant":"int8"', '"variant":"fp16"'),
         ('"seed":7', '"sed":7'),
+        ('"cpu.frequency_mhz":2000.5', '"cpu.frequency_mhz":"fast"'),
+        ('"readings":{}', '"readings":[1]'),
         ('"blocks"', '"blockz"'),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from bmopt.workflow.artifact import load_artifact, read_manifest
 from bmopt.workflow.building import build_artifact, default_out
 from bmopt.workflow.compiling import CompileResult
 from bmopt.workflow.engines import read_engine, read_options
+from bmopt.workflow.progress import Quiet
 from tests.workflow.demo_runs import compile_demo, content, images, write_text_model
 from tests.workflow.engine_double import with_double
 
@@ -211,6 +213,17 @@ def test_a_graph_that_the_engine_would_refuse_is_not_written(tmp_path: Path) -> 
     with pytest.raises(BuildError, match=r"trt-fp16 would refuse it: node .*Det.*TRT0\d\d"):
         compile_demo(tmp_path / "out", source=source, target="trt-fp16", calib="", val="")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_provider_leaves_what_it_refuses_to_another(tmp_path: Path) -> None:
+    source = write_text_model(
+        tmp_path / "det.onnx", "g (float[1,3,3] x) => (float[1] y) { y = Det(x) }"
+    )
+    told = Quiet()
+    options: dict[str, Any] = {"target": "ort-fp32:tensorrt", "calib": "", "val": ""}
+    report = compile_demo(tmp_path / "out", source=source, progress=told, **options).report
+    assert any("leave a part to another provider: node" in line for line in told.warnings)
+    assert [found["rule"] for found in report["lint"]] == ["TRT021"]
 
 
 def test_real_engines_without_a_gpu(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""The noise floor: what a comparison finds between two instances of the same thing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bmopt.bench.statistics import RatioEstimate, ratio
+from bmopt.core.measurement import Measurement
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseFloor:
+    """What an A/A measurement says of the host it ran on.
+
+    Attributes:
+        estimate: The second instance's latency over the first's; the truth is 1.
+    """
+
+    estimate: RatioEstimate
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval as a fraction of the ratio; infinite with too few turns.
+
+        A difference smaller than this would not have been told from none.
+        """
+        return self.estimate.relative_width / 2.0
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the two were called faster or slower, which is wrong."""
+        return self.estimate.verdict in ("faster", "slower")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON value; an unbounded half width is null."""
+        bounded = self.half_width != float("inf")
+        return {
+            "half_width": self.half_width if bounded else None,
+            "is_different": self.is_different,
+            "estimate": self.estimate.to_dict(),
+        }
+
+
+def floor_of(
+    measurement: Measurement, first: str | None = None, second: str | None = None
+) -> NoiseFloor:
+    """Return the noise floor that a measurement of two instances of one model shows.
+
+    Args:
+        measurement: Usually that of ``bmopt.bench.compare.noise_floor``.
+        first: One instance; the first variant if not given.
+        second: The other; the second variant if not given.
+
+    Raises:
+        UsageError: There is no such variant.
+    """
+    one, two = measurement.variants[:2]
+    return NoiseFloor(ratio(measurement, first or one, second or two))

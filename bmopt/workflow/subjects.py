@@ -1,0 +1,172 @@
+"""What is measured or compared: an artifact folder, an ``.onnx`` file, or ``engine:file``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Literal
+
+from bmopt.backends.registry import backend_for, reference
+from bmopt.core.dataset import InputSpec
+from bmopt.core.runner import Runner
+from bmopt.core.target import Target
+from bmopt.errors import ModelError, UsageError
+from bmopt.graph.model_digest import model_digest
+from bmopt.graph.model_io import input_specs, load_model
+from bmopt.workflow.artifact import load_artifact
+from bmopt.workflow.engines import MODEL
+from bmopt.workflow.files import size_on_disk
+
+Kind = Literal["artifact", "onnx", "engine"]
+
+_PREFIX = re.compile(r"(?P<engine>[a-z][a-z0-9]*):(?P<file>.+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """An opened model and what it is; a context manager that closes it.
+
+    Attributes:
+        text: What the user wrote.
+        name: The last part of its path, with the engine in front where one was named.
+        kind: What was opened.
+        path: The folder or file.
+        digest: SHA-256 (hex): an artifact's own, a model's graph and weights, or a file's bytes.
+        size_bytes: Of the engine file or the graph that runs, its external data included.
+        target: What it was compiled for, as ``engine-precision:device``; the engine's name where
+            it was not compiled.
+        inputs: What has to be fed.
+        runner: The opened model.
+        graph: Its ``.onnx`` file, None where there is none.
+    """
+
+    text: str
+    name: str
+    kind: Kind
+    path: Path
+    digest: str
+    size_bytes: int
+    target: str
+    inputs: tuple[InputSpec, ...]
+    runner: Runner
+    graph: Path | None = None
+
+    def __enter__(self) -> Subject:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.runner.__exit__(kind, error, trace)
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineFiles:
+    """Files that an engine runs without an artifact around them.
+
+    Attributes:
+        suffixes: How their names end.
+        open: Opens a file (text, path, threads).
+    """
+
+    suffixes: tuple[str, ...]
+    open: Callable[[str, Path, int], Subject]
+
+
+def open_subject(text: str, *, threads: int = 0, any_host: bool = False) -> Subject:
+    """Open an artifact folder, an ``.onnx`` file (on ONNX Runtime), or ``engine:file``.
+
+    Args:
+        text: What the user wrote. A path that exists is never taken for ``engine:file``.
+        threads: Intra-op threads; 0 lets the engine choose.
+        any_host: Open artifacts for other hosts too, as ``load_artifact`` does.
+
+    Raises:
+        UsageError: It is none of those.
+        ArtifactError: The folder is no artifact, is damaged, or its engine has still to be built.
+        HostError: The artifact or engine is not for this host.
+        ModelError: The file is missing, or the engine refuses it.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return _open_artifact(text, path, threads, any_host=any_host)
+    named = None if path.exists() else _PREFIX.fullmatch(text)
+    if named is not None:
+        return _open_engine_file(text, named["engine"], Path(named["file"]), threads)
+    if path.suffix.lower() == ".onnx":
+        return _open_onnx(text, path, threads)
+    if not path.exists():
+        raise UsageError(f"{text}: no such file or folder; give {_forms()}")
+    raise UsageError(f"{text}: is no model; give {_forms()}")
+
+
+def _forms() -> str:
+    return f"an artifact folder, an .onnx file, or engine:file ({', '.join(ENGINES)})"
+
+
+def _open_engine_file(text: str, engine: str, path: Path, threads: int) -> Subject:
+    files = ENGINES.get(engine)
+    if files is None:
+        raise UsageError(f"{text}: no engine {engine!r}; engines are {', '.join(ENGINES)}")
+    if path.suffix.lower() not in files.suffixes:
+        raise UsageError(f"{text}: {engine} runs {' or '.join(files.suffixes)} files")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    return files.open(text, path, threads)
+
+
+def _open_artifact(text: str, path: Path, threads: int, *, any_host: bool) -> Subject:
+    artifact = load_artifact(path, threads=threads, any_host=any_host)
+    target = str(artifact.manifest["target"])
+    builder = backend_for(Target.parse(target)).builder
+    engine = None if builder is None else path / builder.engine_file
+    graph = path / MODEL
+    return Subject(
+        text=text,
+        name=path.resolve().name,
+        kind="artifact",
+        path=path,
+        digest=str(artifact.manifest["digest"]),
+        size_bytes=_size(engine if engine is not None and engine.is_file() else graph),
+        target=target,
+        inputs=input_specs(load_model(graph)),
+        runner=artifact.runner,
+        graph=graph,
+    )
+
+
+def _open_onnx(text: str, path: Path, threads: int) -> Subject:
+    model = load_model(path)
+    return Subject(
+        text=text,
+        name=path.name,
+        kind="onnx",
+        path=path,
+        digest=model_digest(model),
+        size_bytes=_size(path),
+        target="ort",
+        inputs=input_specs(model),
+        runner=reference().open_graph(path, threads=threads),
+        graph=path,
+    )
+
+
+def _open_ort_file(text: str, path: Path, threads: int) -> Subject:
+    opened = _open_onnx(text, path, threads)
+    return dataclasses.replace(opened, name=f"ort:{path.name}", kind="engine")
+
+
+def _size(path: Path) -> int:
+    return size_on_disk(path) if path.suffix.lower() == ".onnx" else path.stat().st_size
+
+
+ENGINES: Mapping[str, EngineFiles] = MappingProxyType(
+    {"ort": EngineFiles((".onnx",), _open_ort_file)}
+)
+"""Engine name -> the files that it runs."""
