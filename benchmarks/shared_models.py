@@ -1,9 +1,13 @@
-"""The shared labelled models as specs that bmopt opens, read from their manifest."""
+"""The shared labelled models as specs that bmopt opens, and their compilation in a process."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,28 @@ def shared_models(folder: Path, only: str = "") -> list[SharedModel]:
         for name, entry in manifest["models"].items()
         if only in name
     ]
+
+
+def compiled(
+    model: SharedModel, target: str, folder: Path, flags: Sequence[str]
+) -> dict[str, Any] | str:
+    """Return the report of ``bmopt compile`` without latency, or the line it was refused with.
+
+    ``target`` may have options of its own behind it.
+    """
+    argv = [sys.executable, "-m", "bmopt", "compile", str(model.path), "--target", *target.split()]
+    argv += ["-o", str(folder / "artifact"), "--duration", "0", "--json", *flags]
+    argv += ["--calib", model.calib, "--val", model.val]
+    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        return " ".join(done.stderr.split())[-300:]
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def sample_limits(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the flags for as many samples as a benchmark's own options allow."""
+    return ("--calib-limit", str(args.calib_limit), "--val-limit", str(args.val_limit))
 
 
 def _spec(folder: Path, entry: dict[str, Any], which: str) -> str:

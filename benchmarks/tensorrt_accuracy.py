@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from shared_models import DEFAULT_DATA, SharedModel, shared_models
+from shared_models import DEFAULT_DATA, compiled, sample_limits, shared_models
 
 _TARGETS = (
     "trt-fp16",
@@ -27,21 +26,6 @@ _TARGETS = (
     "rtx-int8:sm89",
     "trt-fp8",
 )
-
-
-def compiled(model: SharedModel, target: str, args: argparse.Namespace) -> dict[str, Any] | str:
-    """Return the report of one compilation, or the line it was refused with."""
-    with tempfile.TemporaryDirectory(prefix="bmopt-trt-") as folder:
-        argv = [sys.executable, "-m", "bmopt", "compile", str(model.path)]
-        argv += ["--target", *target.split(), "-o", str(Path(folder) / "artifact")]
-        argv += ["--duration", "0", "--json"]
-        argv += ["--calib", model.calib, "--calib-limit", str(args.calib_limit)]
-        argv += ["--val", model.val, "--val-limit", str(args.val_limit)]
-        done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        return " ".join(done.stderr.split())[-300:]
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
 
 
 def line(target: str, report: dict[str, Any] | str) -> str:
@@ -72,7 +56,8 @@ def main() -> int:
     for model in shared_models(args.data, args.only):
         print(f"{model.name}: FP32 top-1, top-1, difference in points, agreement, SQNR")
         for target in args.target or _TARGETS:
-            report = compiled(model, target, args)
+            with tempfile.TemporaryDirectory(prefix="bmopt-trt-") as folder:
+                report = compiled(model, target, Path(folder), sample_limits(args))
             refused |= isinstance(report, str)
             print(line(target, report), flush=True)
             rows.setdefault(model.name, {})[target] = report

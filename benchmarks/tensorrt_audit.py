@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from shared_models import DEFAULT_DATA, SharedModel, shared_models
+from shared_models import DEFAULT_DATA, SharedModel, compiled, sample_limits, shared_models
 
 _DEVICES = "sm86+sm89+sm120"
 _LAYERS, _WIDTH = 10, 1024
@@ -55,27 +54,14 @@ def generated(folder: Path) -> SharedModel:
     return SharedModel("generated", path, "random:8", "random:8")
 
 
-def compiled(
-    model: SharedModel, target: str, folder: Path, args: argparse.Namespace
-) -> dict[str, Any] | str:
-    """Return the report of one compilation, or the line it was refused with."""
-    argv = [sys.executable, "-m", "bmopt", "compile", str(model.path), "--target", target]
-    argv += ["-o", str(folder / "artifact"), "--duration", "0", "--json", "--require-engine"]
-    argv += ["--calib", model.calib, "--calib-limit", str(args.calib_limit)]
-    argv += ["--val", model.val, "--val-limit", str(args.val_limit)]
-    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        return " ".join(done.stderr.split())[-300:]
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
-
-
 def measure(model: SharedModel, args: argparse.Namespace) -> dict[str, Any]:
     """Return one model's row."""
     row: dict[str, Any] = {"model": model.name}
     for precision in ("fp32", "int8"):
         with tempfile.TemporaryDirectory(prefix="bmopt-rtx-") as folder:
-            report = compiled(model, f"rtx-{precision}:{_DEVICES}", Path(folder), args)
+            flags = ("--require-engine", *sample_limits(args))
+            target = f"rtx-{precision}:{_DEVICES}"
+            report = compiled(model, target, Path(folder), flags)
         if isinstance(report, str):
             return {**row, "refused": report}
         row[precision] = report

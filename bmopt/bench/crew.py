@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from bmopt.bench.arrivals import SleepUntil, sleep_until
 from bmopt.bench.clock import MONOTONIC, Clock
+from bmopt.bench.schedule import garbage_collector_off
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.scenario import DONE, FAILED, HOPELESS, HUNG, INTERRUPTED, LATE
 from bmopt.errors import BmoptError
@@ -117,7 +117,7 @@ class _Crew:
     def run(self) -> Outcome:
         detail = ""
         try:
-            with _garbage_collector_off():
+            with garbage_collector_off():
                 lead = 0 if self._job.due_ns is None else _LEAD_NS
                 self._origin = self._pace.clock() + lead
                 for thread in self._threads:
@@ -232,14 +232,3 @@ class _Crew:
         self._ending = FAILED
         said = " ".join(str(error).split()) or type(error).__name__
         return f"query {index:,} failed ({said})"
-
-
-@contextlib.contextmanager
-def _garbage_collector_off() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

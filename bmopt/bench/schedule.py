@@ -145,7 +145,7 @@ def timed(
     and the samples stored after the second one, and the garbage collector is off. The loop is
     compiled (``cpp_ext/kernels/timing.hpp``); an exception of the engine passes through at once.
     """
-    with _garbage_collector_off():
+    with garbage_collector_off():
         lane.drop_one()
         return lane.collect(clock, least_ns, fewest)
 
@@ -169,7 +169,8 @@ def _grown(stamps: Stamps) -> Stamps:
 
 
 @contextlib.contextmanager
-def _garbage_collector_off() -> Iterator[None]:
+def garbage_collector_off() -> Iterator[None]:
+    """Keep Python's collector from running between two readings of the clock."""
     was_on = gc.isenabled()
     gc.disable()
     try:

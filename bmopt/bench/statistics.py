@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bmopt.bench.early_stopping import queries_needed
 from bmopt.bench.schedule import ROUNDS_PER_TURN
 from bmopt.core.measurement import Block, Measurement, Settings
 from bmopt.errors import UsageError
@@ -89,18 +90,9 @@ def samples_ns(measurement: Measurement, variant: str) -> npt.NDArray[np.int64]:
     return np.concatenate([np.asarray(block, dtype=np.int64) for block in blocks])
 
 
-def samples_needed(quantile: float, confidence: float = 0.99) -> int:
-    """Return how many samples make the largest of them an upper bound of the quantile.
-
-    This is the floor of MLPerf LoadGen's early stopping with no sample above the bound: 44 for
-    the 90th percentile, 459 for the 99th.
-    """
-    return math.ceil(math.log1p(-confidence) / math.log(quantile))
-
-
 def percentile(samples: npt.NDArray[np.int64], quantile: float) -> float | None:
     """Return a quantile as an order statistic, or None where there are too few samples."""
-    if samples.size < samples_needed(quantile):
+    if samples.size < queries_needed(quantile):
         return None
     return float(np.quantile(samples, quantile, method="higher"))
 

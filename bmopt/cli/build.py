@@ -11,20 +11,6 @@ from bmopt.cli.options import add_json, add_shapes, given, seconds
 from bmopt.cli.output import print_json
 from bmopt.cli.verb import Verb
 
-_OPTIONS = (
-    "level",
-    "workspace_mib",
-    "compat",
-    "timing_cache",
-    "weight_streaming",
-    "refit",
-    "strip",
-    "sparse",
-    "dla",
-    "cuda_graph",
-    "build_timeout_s",
-)
-
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="the artifact folder")
@@ -71,9 +57,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the builder's options that the user wrote, checked as a recipe's are."""
-    from bmopt.workflow.recipe import Recipe
+    from bmopt.workflow.recipe import ENGINE_OPTIONS, Recipe
 
-    written: dict[str, Any] = given(arguments, _OPTIONS)
+    written = given(arguments, ENGINE_OPTIONS)
     options = Recipe(**written).build_options({}, has_sparse_weights=False)
     names = {
         "workspace_mib": "workspace_bytes",

@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.data,
             arguments.out,
             progress=progress,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         zero = [name for name, entry in table.tensors.items() if entry.is_zero]
         progress.warn_all(f"tensor {name!r} never left zero" for name in zero)

@@ -80,8 +80,8 @@ def _options(arguments: argparse.Namespace) -> CompareOptions:
     samples = given(arguments, ("preprocess", "limit", "seed"))
     names = ("data", "shapes", "batch_size", "threads", "layers", "any_host", "load", "save")
     return CompareOptions(
-        **given(arguments, names),  # type: ignore[arg-type]
-        samples=SampleOptions(**samples),  # type: ignore[arg-type]
+        **given(arguments, names),
+        samples=SampleOptions(**samples),
         tolerance=_tolerance(arguments),
     )
 

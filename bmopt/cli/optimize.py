@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
             on_pass=_print_model if dump else None,
             want_text=dump,
             progress=progress,
-            **given(arguments, ("pipeline", "shapes")),  # type: ignore[arg-type]
+            **given(arguments, ("pipeline", "shapes")),
         )
         progress.warn_all(map(str, report.log.rollbacks))
     if arguments.json:

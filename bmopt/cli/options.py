@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +105,7 @@ def seconds(text: str) -> float:
     return number
 
 
-def given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, object]:
+def given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Return the options among ``names`` that the user wrote, repeated ones as tuples."""
     written = {name: getattr(arguments, name, None) for name in names}
     return {

@@ -28,7 +28,7 @@ _CHOICES = {
     "sparse": ("auto", "on", "off"),
 }
 
-_ENGINE = (
+ENGINE_OPTIONS = (
     "level",
     "workspace_mib",
     "compat",
@@ -40,8 +40,8 @@ _ENGINE = (
     "dla",
     "cuda_graph",
     "build_timeout_s",
-    "require_engine",
 )
+"""Options of an engine and its build."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,11 @@ class Recipe:
     def engine_option(self) -> str:
         """Return an option for engines that is set, empty where none is."""
         default = Recipe()
-        names = (name for name in _ENGINE if getattr(self, name) != getattr(default, name))
+        names = (
+            name
+            for name in (*ENGINE_OPTIONS, "require_engine")
+            if getattr(self, name) != getattr(default, name)
+        )
         return next(names, "")
 
     def build_options(

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bmopt.bench.early_stopping import queries_needed
 from bmopt.bench.statistics import (
     estimate,
     latency,
     percentile,
     ratio,
-    samples_needed,
     samples_ns,
     student_quantile,
     verdict,
@@ -65,8 +65,8 @@ def test_student_quantile_tends_to_the_normal_one() -> None:
 @pytest.mark.parametrize(
     ("quantile", "needed"), [(0.5, 7), (0.9, 44), (0.95, 90), (0.99, 459), (0.999, 4603)]
 )
-def test_samples_needed(quantile: float, needed: int) -> None:
-    assert samples_needed(quantile) == needed
+def test_queries_needed(quantile: float, needed: int) -> None:
+    assert queries_needed(quantile) == needed
 
 
 def test_percentile_needs_enough_samples() -> None:
