@@ -55,9 +55,15 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class ProcessCost:
-    """What one subject costs in a process of its own; ``facts`` has whatever else is known.
+    """What one subject cost in one process of its own; a subject has one entry per process.
 
-    ``cold_start_ns`` is from the start of the process to the first answer.
+    Attributes:
+        subject: Whose process it was.
+        load_ns: How long it took to open the model.
+        first_inference_ns: Latency of the first inference.
+        cold_start_ns: From the start of the process to its first answer.
+        peak_memory_bytes: The most memory that the process had resident.
+        facts: Whatever else is known of it.
     """
 
     subject: str
@@ -70,12 +76,21 @@ class ProcessCost:
 
 @dataclasses.dataclass(frozen=True)
 class Throughput:
-    """Samples per second at one batch size and number of threads."""
+    """Samples per second at one batch size and number of threads, back to back in one process.
+
+    Attributes:
+        subject: Whose throughput it is.
+        batch: Samples of an inference.
+        threads: Threads of the session.
+        per_second: Samples per second.
+        latency_ns: Every inference it comes from.
+    """
 
     subject: str
     batch: int
     threads: int
     per_second: float
+    latency_ns: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +208,23 @@ class Placement:
 
 
 @dataclasses.dataclass(frozen=True)
+class GateLine:
+    """What became of one condition of a gate.
+
+    Attributes:
+        subject: The candidate.
+        condition: What was asked, as ``"p50 +3%"``.
+        outcome: ``"passed"``, ``"failed"`` or ``"undecided"``.
+        text: The judgement in a line, with the interval that it rests on.
+    """
+
+    subject: str
+    condition: str
+    outcome: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class BenchDocument:
     """A benchmark, as it was recorded; every section may be empty.
 
@@ -208,9 +240,12 @@ class BenchDocument:
         throughput: By batch size and threads.
         energy: Where the host tells it.
         accuracy: On the same samples.
+        accuracy_samples: What every sample added to each metric, see
+            ``bmopt.bench.side_by_side.SideBySide.to_dict``; None where nothing was scored.
         layers: Where the time goes.
         layer_sqnr: Where the error comes from.
         placement: What runs in integers.
+        gate: What became of the conditions that were set.
         environment: Facts of the host; those of the measurement where empty.
         warnings: What makes a result untrustworthy, with advice.
     """
@@ -226,9 +261,11 @@ class BenchDocument:
     throughput: tuple[Throughput, ...] = ()
     energy: tuple[Energy, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
+    accuracy_samples: Any = None
     layers: tuple[LayerTimes, ...] = ()
     layer_sqnr: tuple[TensorSqnr, ...] = ()
     placement: tuple[Placement, ...] = ()
+    gate: tuple[GateLine, ...] = ()
     environment: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
