@@ -15,6 +15,18 @@ _MOST_STEAL_PERCENT = 1.0
 _MOST_CLOCK_CHANGE = 0.05
 # Of the readings of a clock: single ones jump where the CPU was just about to sleep.
 _CLOCK_RANGE = (0.05, 0.95)
+_MOST_THROTTLED = 0.05
+_NEAR_LIMIT_CELSIUS = 3.0
+_GPU_ADVICE = {
+    "thermal": "let it cool down, or give it more air",
+    "sw_power_cap": (
+        "fix a clock that it can hold, nvidia-smi --lock-gpu-clocks, or raise the limit, "
+        "nvidia-smi --power-limit"
+    ),
+    "hw_": "nvidia-smi -q -d PERFORMANCE says whether heat or the power supply is the cause",
+    "sync_boost": "stop what runs on the GPUs that share its clock",
+}
+"""What to do, by a part of the reason's name."""
 
 
 def warnings_of(
@@ -33,6 +45,8 @@ def warnings_of(
     checks: tuple[Callable[[Measurement, Environment], Iterator[str]], ...] = (
         _steal,
         _clocks,
+        _throttled,
+        _hot,
         _governor,
         _load,
         _threads,
@@ -56,13 +70,41 @@ def _steal(measurement: Measurement, environment: Environment) -> Iterator[str]:
 
 
 def _clocks(measurement: Measurement, _: Environment) -> Iterator[str]:
-    names = {name for block in measurement.blocks for name in block.readings}
-    for name in sorted(name for name in names if name.endswith("_mhz")):
+    for name in sorted(name for name in _used(measurement) if name.endswith("_mhz")):
         low, high = np.quantile(_readings(measurement, name), _CLOCK_RANGE)
         if low > 0.0 and high / low - 1.0 > _MOST_CLOCK_CHANGE:
             yield (
                 f"{name} moved between {low:.0f} and {high:.0f} from block to block: fix the "
                 "clock, or let the device cool down and give --duration more time"
+            )
+
+
+def _throttled(measurement: Measurement, _: Environment) -> Iterator[str]:
+    names = _used(measurement)
+    for name in sorted(name for name in names if name.endswith(".throttled")):
+        readings = _readings(measurement, name)
+        count = sum(reading > 0.0 for reading in readings)
+        if count > _MOST_THROTTLED * len(readings):
+            reasons = sorted(one[len(name) + 1 :] for one in names if one.startswith(f"{name}."))
+            yield (
+                f"GPU {name.split('.')[1]} lowered its clocks in {count} of {len(readings)} "
+                f"blocks ({', '.join(reasons) or 'reason unknown'}): {_gpu_advice(reasons)}"
+            )
+
+
+def _gpu_advice(reasons: list[str]) -> str:
+    parts = (part for part in _GPU_ADVICE if any(part in reason for reason in reasons))
+    return _GPU_ADVICE[next(parts, "hw_")]
+
+
+def _hot(measurement: Measurement, environment: Environment) -> Iterator[str]:
+    for name in sorted(name for name in _used(measurement) if name.endswith(".celsius")):
+        limit = _number(environment, name.replace(".celsius", ".limit_celsius"))
+        hottest = max(_readings(measurement, name))
+        if limit is not None and hottest >= limit - _NEAR_LIMIT_CELSIUS:
+            yield (
+                f"GPU {name.split('.')[1]} reached {hottest:.0f} °C and lowers its clocks at "
+                f"{limit:.0f} °C: {_GPU_ADVICE['thermal']}"
             )
 
 
@@ -116,6 +158,15 @@ def _floor(floor: NoiseFloor, precision: float) -> Iterator[str]:
             f"the noise floor, ±{100.0 * floor.half_width:.1f} %, is wider than the precision of "
             f"{100.0 * precision:g} %: quieten the host, or give --duration more time"
         )
+
+
+def _used(measurement: Measurement) -> set[str]:
+    """Return the names of all readings but those of GPUs on which nothing ever ran."""
+    names = {name for block in measurement.blocks for name in block.readings}
+    flags = (name for name in names if name.endswith(".idle"))
+    idle = [flag for flag in flags if min(_readings(measurement, flag)) > 0.0]
+    unused = tuple(flag.removesuffix("idle") for flag in idle)
+    return {name for name in names if not name.startswith(unused)}
 
 
 def _readings(measurement: Measurement, name: str) -> list[float]:

@@ -104,6 +104,86 @@ def test_a_single_reading_of_a_clock_proves_nothing() -> None:
     assert warnings_of(measured(readings=readings)) == ()
 
 
+GPU = {**READINGS, "gpu.1.throttled": 0.0, "gpu.1.idle": 0.0, "gpu.1.celsius": 60.0}
+
+
+def slowed(*reasons: str) -> dict[str, float]:
+    return {**GPU, "gpu.1.throttled": 1.0, **{f"gpu.1.throttled.{r}": 1.0 for r in reasons}}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (
+            ["sw_power_cap"],
+            (
+                "(sw_power_cap): fix a clock that it can hold, nvidia-smi --lock-gpu-clocks, or "
+                "raise the limit, nvidia-smi --power-limit"
+            ),
+        ),
+        (
+            ["sw_power_cap", "hw_slowdown", "hw_thermal_slowdown"],
+            (
+                "(hw_slowdown, hw_thermal_slowdown, sw_power_cap): let it cool down, or give it "
+                "more air"
+            ),
+        ),
+        (
+            ["hw_power_brake_slowdown"],
+            (
+                "(hw_power_brake_slowdown): nvidia-smi -q -d PERFORMANCE says whether heat or the "
+                "power supply is the cause"
+            ),
+        ),
+        (["sync_boost"], "(sync_boost): stop what runs on the GPUs that share its clock"),
+        (
+            [],
+            (
+                "(reason unknown): nvidia-smi -q -d PERFORMANCE says whether heat or the power "
+                "supply is the cause"
+            ),
+        ),
+    ],
+)
+def test_a_gpu_that_slowed_down_itself(reasons: list[str], expected: str) -> None:
+    (line,) = warnings_of(measured(readings=[GPU, GPU, GPU, slowed(*reasons)]))
+    assert line == f"GPU 1 lowered its clocks in 10 of 40 blocks {expected}"
+
+
+def test_a_gpu_that_slowed_down_in_hardly_any_block() -> None:
+    two, three = ([GPU] * (40 - n) + [slowed("sw_power_cap")] * n for n in (2, 3))
+    assert warnings_of(measured(readings=two)) == ()
+    assert len(warnings_of(measured(readings=three))) == 1
+
+
+def test_reasons_are_those_of_the_gpu_itself() -> None:
+    both = {**slowed("sw_power_cap"), "gpu.10.throttled": 1.0, "gpu.10.throttled.sync_boost": 1.0}
+    lines = warnings_of(measured(readings=[both]))
+    assert [line.partition(":")[0] for line in lines] == [
+        "GPU 1 lowered its clocks in 40 of 40 blocks (sw_power_cap)",
+        "GPU 10 lowered its clocks in 40 of 40 blocks (sync_boost)",
+    ]
+
+
+@pytest.mark.parametrize(("celsius", "warned"), [(86.9, False), (87.0, True)])
+def test_a_gpu_that_is_near_its_limit(celsius: float, warned: bool) -> None:
+    readings = [GPU] * 3 + [{**GPU, "gpu.1.celsius": celsius}]
+    lines = warnings_of(measured({"gpu.1.limit_celsius": 90.0}, readings))
+    expected = (
+        "GPU 1 reached 87 °C and lowers its clocks at 90 °C: let it cool down, or give it more air"
+    )
+    assert lines == ((expected,) if warned else ())
+    assert warnings_of(measured({"gpu.0.limit_celsius": 50.0}, readings)) == ()
+
+
+def test_a_gpu_on_which_nothing_ran_does_not_matter() -> None:
+    idle = {**slowed("sw_power_cap"), "gpu.1.idle": 1.0, "gpu.1.sm_mhz": 1980.0}
+    moved = {**idle, "gpu.1.sm_mhz": 210.0}
+    assert warnings_of(measured(readings=[idle, moved])) == ()
+    busy = {**moved, "gpu.1.idle": 0.0}
+    assert len(warnings_of(measured(readings=[idle, moved, busy]))) == 2
+
+
 def test_few_turns() -> None:
     assert warnings_of(measured(turns=5)) == (
         (
