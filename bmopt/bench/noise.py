@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from bmopt.bench.statistics import RatioEstimate, ratio
@@ -57,3 +58,37 @@ def floor_of(
     """
     one, two = measurement.variants[:2]
     return NoiseFloor(ratio(measurement, first or one, second or two))
+
+
+def parted(
+    measurement: Measurement, again: str, names: tuple[str, str]
+) -> tuple[Measurement, Measurement | None]:
+    """Take the second instance of the reference out of a comparison that it took turns in.
+
+    Args:
+        measurement: The first variant is the reference.
+        again: The variant that is its second instance.
+        names: What the two are called in the A/A measurement.
+
+    Returns:
+        The comparison without it, and the A/A measurement of the reference and it, None where
+        either was not measured.
+    """
+    rest = [name for name in measurement.variants if name != again]
+    if len(rest) == len(measurement.variants) or not rest:
+        return measurement, None
+    pair = dict(zip((rest[0], again), names, strict=True))
+    return _only(measurement, dict(zip(rest, rest, strict=True))), _only(measurement, pair)
+
+
+def _only(measurement: Measurement, names: Mapping[str, str]) -> Measurement:
+    """Return the blocks of some variants, under other names."""
+    kept = (block for block in measurement.blocks if block.variant in names)
+    return dataclasses.replace(
+        measurement,
+        variants=tuple(names.values()),
+        blocks=tuple(
+            dataclasses.replace(block, variant=names[block.variant], index=index)
+            for index, block in enumerate(kept)
+        ),
+    )

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from bmopt.bench.clock import MONOTONIC, Clock
 from bmopt.bench.environment import HostLoad, block_readings, host_load
 from bmopt.core.measurement import Block, Settings
 from bmopt.core.runner import Array, Feeds
+from bmopt.errors import BmoptError
 
 ROUNDS_PER_TURN = 2
 MIN_SAMPLES = 2
@@ -42,8 +43,40 @@ Load = Callable[[], HostLoad]
 _T = TypeVar("_T")
 
 
+class Variant(Protocol):
+    """What takes turns with others: in this process or in one of its own."""
+
+    @property
+    def name(self) -> str:
+        """What its blocks are called."""
+
+    def warm_up(self, limit_ns: int) -> int:
+        """Run until the latency stops falling; return how many inferences that took."""
+
+    def block(self, least_ns: int) -> tuple[Stamps, Stamps]:
+        """Run a block of ``least_ns``; return starts by the monotonic clock, and latencies.
+
+        Raises:
+            BmoptError: The engine failed.
+        """
+
+
+class VariantFailedError(Exception):
+    """A variant failed in its turn; never leaves ``bmopt.bench``.
+
+    Attributes:
+        name: Which one.
+        error: What it failed with.
+    """
+
+    def __init__(self, name: str, error: BmoptError) -> None:
+        super().__init__(name)
+        self.name = name
+        self.error = error
+
+
 class Lane:
-    """A variant on its way through the schedule, with the buffers its samples go to.
+    """A variant in this process, with the buffers that its samples go to.
 
     The feeds rotate: a block goes on with the one after the last block's, so that all are used
     alike.
@@ -90,6 +123,27 @@ class Lane:
             self._starts, self._latencies = _grown(self._starts), _grown(self._latencies)
 
 
+class LocalVariant:
+    """A runner that takes turns in this process."""
+
+    def __init__(self, lane: Lane, clock: Clock) -> None:
+        self._lane = lane
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The lane's name."""
+        return self._lane.name
+
+    def warm_up(self, limit_ns: int) -> int:
+        """Run until the latency stops falling; see ``warm_up``."""
+        return warm_up(self._lane, self._clock, limit_ns)
+
+    def block(self, least_ns: int) -> tuple[Stamps, Stamps]:
+        """Run a block; see ``timed``."""
+        return timed(self._lane, self._clock, least_ns)
+
+
 def orders(items: Sequence[_T], seed: int) -> Iterator[tuple[_T, ...]]:
     """Yield orders without end: a random one, its reverse, another random one, its reverse..."""
     generator = np.random.default_rng(seed)
@@ -100,20 +154,23 @@ def orders(items: Sequence[_T], seed: int) -> Iterator[tuple[_T, ...]]:
 
 
 def turns(
-    lanes: Sequence[Lane], settings: Settings, clock: Clock, load: Load = host_load
+    variants: Sequence[Variant], settings: Settings, origin_ns: int, load: Load = host_load
 ) -> Iterator[tuple[Block, ...]]:
-    """Run and yield turns without end; a turn is a round of all lanes and the reversed round.
+    """Run and yield turns without end; a turn is a round of all variants and the reversed round.
 
-    The host's load is read right before and right after every block.
+    The host's load is read right before and right after every block; starts are counted from
+    ``origin_ns``.
+
+    Raises:
+        VariantFailedError: One of them failed; its turn is lost.
     """
-    origin = clock()
     index = itertools.count()
-    order = orders(lanes, settings.seed)
+    order = orders(variants, settings.seed)
     while True:
         rounds = (next(order) for _ in range(ROUNDS_PER_TURN))
         yield tuple(
-            _block(lane, next(index), round(settings.block_ms * 1e6), origin, clock, load)
-            for lane in itertools.chain.from_iterable(rounds)
+            _block(variant, next(index), round(settings.block_ms * 1e6), origin_ns, load)
+            for variant in itertools.chain.from_iterable(rounds)
         )
 
 
@@ -150,13 +207,15 @@ def timed(
         return lane.collect(clock, least_ns, fewest)
 
 
-def _block(lane: Lane, index: int, least_ns: int, origin: int, clock: Clock, load: Load) -> Block:
+def _block(variant: Variant, index: int, least_ns: int, origin_ns: int, load: Load) -> Block:
     before = load()
-    starts, latencies = timed(lane, clock, least_ns)
+    try:
+        starts, latencies = variant.block(least_ns)
+    except BmoptError as error:
+        raise VariantFailedError(variant.name, error) from error
     readings = block_readings(before, load())
-    return Block(
-        lane.name, index, tuple((starts - origin).tolist()), tuple(latencies.tolist()), readings
-    )
+    since = tuple((starts - origin_ns).tolist())
+    return Block(variant.name, index, since, tuple(latencies.tolist()), readings)
 
 
 def _buffer(capacity: int) -> Stamps:

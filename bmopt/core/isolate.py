@@ -72,7 +72,7 @@ class IsolatedProcess:
         if end.late:
             raise IsolatedToolError(f"{self.name} took longer than {self.timeout_s:g} s")
         if end.code:
-            raise IsolatedToolError(f"{self.name} {_death(end.code)}{_last_lines(end.said)}")
+            raise IsolatedToolError(f"{self.name} {death(end.code)}{last_lines(end.said)}")
         return end.said
 
     def ending(self) -> Ending:
@@ -113,14 +113,10 @@ class IsolatedProcess:
         self._end_group()
 
     def _end_group(self) -> None:
-        # The child leads its own session, so its pid names the group.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, signal.SIGKILL)
+        kill_group(self._child)
 
     def _tail(self) -> str:
-        size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - _TAIL_BYTES))
-        return self._output.read().decode(errors="replace")
+        return tail(self._output)
 
 
 def start_isolated(
@@ -169,7 +165,21 @@ def run_isolated(argv: Sequence[str], *, timeout_s: float, name: str) -> str:
     return start_isolated(argv, timeout_s=timeout_s, name=name).wait()
 
 
-def _death(code: int) -> str:
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill a child that leads its own session, with whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def tail(output: IO[bytes]) -> str:
+    """Return the end of what was written to a file."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL_BYTES))
+    return output.read().decode(errors="replace")
+
+
+def death(code: int) -> str:
+    """Return how a child ended with ``code``, as ``"was killed by SIGSEGV"``."""
     if code > 0:
         return f"failed with exit code {code}"
     try:
@@ -178,6 +188,7 @@ def _death(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _last_lines(said: str) -> str:
+def last_lines(said: str) -> str:
+    """Return the last lines of what a child printed, behind a colon; empty without any."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return f": {' | '.join(lines[-_TAIL_LINES:])}" if lines else ""

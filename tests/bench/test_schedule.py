@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bmopt.bench.environment import HostLoad
-from bmopt.bench.schedule import Lane, orders, timed, turns, warm_up
+from bmopt.bench.schedule import Lane, LocalVariant, orders, timed, turns, warm_up
 from bmopt.core.measurement import Settings
 from bmopt.core.runner import Array, Feeds
 from tests.bench.scripted import QUIET, ScriptedClock, ScriptedRunner, feeds
@@ -26,6 +26,10 @@ def lanes_of(
     return [Lane(n, r.run, pool) for n, r in runners.items()], runners
 
 
+def variants(lanes: list[Lane], clock: ScriptedClock) -> list[LocalVariant]:
+    return [LocalVariant(lane, clock) for lane in lanes]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_every_order_is_followed_by_its_reverse(count: int) -> None:
     items = list("abcde"[:count])
@@ -39,7 +43,7 @@ def test_every_order_is_followed_by_its_reverse(count: int) -> None:
 def test_two_variants_run_abba_in_blocks() -> None:
     clock, log = ScriptedClock(), list[str]()
     lanes, _ = lanes_of(clock, {"a": 10 * MS, "b": 20 * MS}, log)
-    turn = next(turns(lanes, Settings(block_ms=50, seed=0), clock, lambda: QUIET))
+    turn = next(turns(variants(lanes, clock), Settings(block_ms=50, seed=0), 0, lambda: QUIET))
     names = "".join(block.variant for block in turn)
     assert names in ("abba", "baab")
     assert [block.index for block in turn] == [0, 1, 2, 3]
@@ -103,7 +107,7 @@ def test_load_is_read_around_every_block() -> None:
         number = next(readings)
         return HostLoad(0.5, 3 * number, 10 * number, 2000.0 + number, {"gpu.0.sm_mhz": 1.0})
 
-    turn = next(turns(lanes, Settings(block_ms=10, seed=0), clock, load))
+    turn = next(turns(variants(lanes, clock), Settings(block_ms=10, seed=0), 0, load))
     runs = [key for key, _ in itertools.groupby(log)]
     assert [name == "load" for name in runs] == [True, False] * 4 + [True]
     assert turn[1].readings == {

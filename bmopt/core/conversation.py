@@ -1,0 +1,140 @@
+"""A child process that answers requests: an engine that crashes or hangs takes only itself along.
+
+Parent and child are the same program, so that requests and answers are pickled objects over a
+pipe that nobody else can reach. What the child prints is kept for the message of its death.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.connection
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from bmopt.core.isolate import death, kill_group, last_lines, tail
+from bmopt.errors import IsolatedToolError
+
+DONE, FAILED, TOLD = "done", "failed", "told"
+"""Kinds of what a child says."""
+
+_CHILD = "bmopt.core.answering"
+_LAST_BREATH_S = 5.0
+
+Told = Callable[[Any], None]
+"""Receives what a child says on its way to an answer."""
+
+Command = Callable[..., Any]
+"""Answers a request; called with what says things on the way, and the request's arguments."""
+
+
+class Conversation:
+    """A child that answers one request at a time; a context manager that ends it.
+
+    Attributes:
+        name: What to call it in messages.
+        started_ns: When it was started, by the monotonic clock.
+    """
+
+    def __init__(self, name: str, module: str) -> None:
+        """Start a child that answers with what ``module``'s function ``commands`` returns.
+
+        Raises:
+            IsolatedToolError: It cannot be started.
+        """
+        self.name = name
+        self._death: IsolatedToolError | None = None
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._pipe, theirs = multiprocessing.Pipe()
+        handle = theirs.fileno()
+        self.started_ns = time.monotonic_ns()
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", _CHILD, module, str(handle)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,
+                pass_fds=(handle,),
+            )
+        except OSError as error:
+            raise IsolatedToolError(f"{name} cannot be started ({error.strerror})") from error
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The child's process."""
+        return self._child.pid
+
+    def ask(
+        self, command: str, *, timeout_s: float, told: Told | None = None, **given: object
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        """Return the child's answer.
+
+        Args:
+            command: Which of its commands.
+            timeout_s: Seconds until it answers, or says something.
+            told: Receives what it says on the way.
+            given: The command's arguments.
+
+        Raises:
+            BmoptError: The command raised it in the child, which goes on.
+            IsolatedToolError: The child died or took too long, now or earlier; the message has
+                its last lines.
+        """
+        if self._death is not None:
+            raise self._death
+        try:
+            self._pipe.send((command, given))
+            while self._pipe.poll(timeout_s):
+                kind, value = self._pipe.recv()
+                if kind == DONE:
+                    return value
+                if kind == FAILED:
+                    raise value
+                if told is not None:
+                    told(value)
+        except (EOFError, ConnectionError):
+            raise self._dead() from None
+        raise self._hung(timeout_s)
+
+    def close(self) -> None:
+        """End the child and whatever it started; harmless when it has ended."""
+        self._pipe.close()
+        if self._child.returncode is None:
+            kill_group(self._child)
+            self._child.wait()
+        self._output.close()
+
+    def __enter__(self) -> Conversation:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _dead(self) -> IsolatedToolError:
+        """Return how the child died, which is about to end or has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_LAST_BREATH_S)
+        code = self._child.poll()
+        how = "closed its pipe" if code is None else death(code) if code else "ended too early"
+        return self._ended(f"{self.name} {how}{last_lines(tail(self._output))}")
+
+    def _hung(self, timeout_s: float) -> IsolatedToolError:
+        return self._ended(f"{self.name} did not answer for {timeout_s:g} s")
+
+    def _ended(self, message: str) -> IsolatedToolError:
+        kill_group(self._child)
+        self._child.wait()
+        self._death = IsolatedToolError(message)
+        return self._death
