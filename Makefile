@@ -77,7 +77,7 @@ $(VENV)/.bench: $(VENV)/.tools
 $(VENV)/.tools: $(NATIVE) | $(BIN)/python
 	@scripts/check_build_tools.sh $(BIN)/python
 	@echo "building bmopt and installing it with the checkers into $(VENV): a minute or two"
-	@$(PIP) install --editable '.[dev,rtx]'
+	@$(PIP) install --editable '.[dev,rtx,openvino]'
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed: $(NATIVE) | $(BIN)/python

@@ -12,7 +12,8 @@ import onnx_ir as ir
 from bmopt.core.capabilities import Capabilities
 from bmopt.core.engine import BuildOptions, EngineBuild, Kernel
 from bmopt.core.plan import QuantPlan
-from bmopt.core.runner import Runner
+from bmopt.core.profile import LayerProfile
+from bmopt.core.runner import Feeds, Runner
 from bmopt.core.scheme import Scheme
 from bmopt.core.target import Target
 
@@ -45,6 +46,19 @@ class Reference(Protocol):
         compute in integers: what another engine will answer is seen, not what this one would.
 
         Raises:
+            ModelError: The engine refuses it.
+        """
+
+    def ready(self) -> None:
+        """Import the SDK, so that what opens a model next does no more than that."""
+
+    def profile_graph(
+        self, path: Path, feeds: Sequence[Feeds], *, threads: int = 0, seconds: float = 5.0
+    ) -> LayerProfile:
+        """Return where the time goes when an ``.onnx`` file runs as ``open_graph`` opens it.
+
+        Raises:
+            DataError: No feeds, or feeds that do not fit the model.
             ModelError: The engine refuses it.
         """
 

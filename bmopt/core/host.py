@@ -33,7 +33,10 @@ __all__ = ["Gpu", "Host", "architecture", "cpu_flags", "current_mhz", "host_fact
 NOT_INSTALLED = "not installed"
 
 _ENGINES = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim")
-_OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx")
+_OPTIONAL = (
+    *("onnxruntime-gpu", "openvino"),
+    *("tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx"),
+)
 _GPU_QUERY = (
     "--query-gpu=name,driver_version,memory.total,compute_cap",
     "--format=csv,noheader,nounits",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,11 +42,13 @@ class Artifact:
         path: Its folder.
         manifest: What it was made from and how.
         runner: Its model, opened for inference.
+        is_stand_in: Whether its graph runs on ONNX Runtime in place of its engine.
     """
 
     path: Path
     manifest: Mapping[str, Any]
     runner: Runner
+    is_stand_in: bool = False
 
     @property
     def report(self) -> dict[str, Any] | None:
@@ -94,6 +97,13 @@ def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Ar
             still to be built.
         HostError: It was made for a processor or GPU that this host is not.
     """
+    return checked_artifact(path, threads=threads, any_host=any_host)()
+
+
+def checked_artifact(
+    path: Path, *, threads: int = 0, any_host: bool = False
+) -> Callable[[], Artifact]:
+    """Check an artifact as ``load_artifact`` does; return what then opens it."""
     manifest, target = verified(path)
     backend = backend_for(target)
     able = backend.probe(target)
@@ -101,8 +111,10 @@ def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Ar
     name = MODEL if builder is None else builder.engine_file
     there = (path / name).is_file()
     if any_host and not (able.run and there):
-        opened = open_stand_in(reference(), path / MODEL, target, threads=threads)
-        return Artifact(path, manifest, opened)
+        stand_in = functools.partial(
+            open_stand_in, reference(), path / MODEL, target, threads=threads
+        )
+        return lambda: Artifact(path, manifest, stand_in(), is_stand_in=True)
     if not there:
         raise ArtifactError(
             f"{path}: its engine is to be built on the device: run 'bmopt build {path}' there, "
@@ -116,8 +128,8 @@ def load_artifact(path: Path, *, threads: int = 0, any_host: bool = False) -> Ar
             f"{path}: its engine is stored without weights, for an application that refits it; "
             "build it without --strip to load it here"
         )
-    opened = backend.open(path / name, target, threads=threads, options=options)
-    return Artifact(path, manifest, opened)
+    own = functools.partial(backend.open, path / name, target, threads=threads, options=options)
+    return lambda: Artifact(path, manifest, own())
 
 
 def verified(path: Path) -> tuple[dict[str, Any], Target]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from bmopt.backends.openvino.probe import probe as probe_openvino
 from bmopt.backends.registry import backend_for
+from bmopt.core.capabilities import Capabilities
 from bmopt.core.host import Host, host_facts, versions
 from bmopt.core.target import DEVICES, Target, all_targets
 
@@ -16,7 +18,7 @@ class TargetStatus:
     """Whether a target can be compiled, built and run here, and why not.
 
     Attributes:
-        target: The target, with a device or without.
+        target: The target, with a device or without; the name of an engine that only runs files.
         compile: As in ``Capabilities``, and so are ``build``, ``run``, ``reason`` and ``version``.
         devices: The devices that can be named behind it.
     """
@@ -43,13 +45,14 @@ def targets() -> list[TargetStatus]:
     """Return the status of every target, and of its devices where they differ in what they need.
 
     The GPUs that an engine is built for differ in nothing here, processors and providers do.
+    Engines that only run files come last.
     """
     names = []
     for name in all_targets():
         names.append(name)
         if Target.parse(name).engine == "ort":
             names.extend(f"{name}:{device}" for device in DEVICES[name])
-    return [_status(name) for name in names]
+    return [*map(_status, names), _shown("openvino", probe_openvino(), ())]
 
 
 def diagnose() -> list[Finding]:
@@ -69,8 +72,11 @@ def diagnose() -> list[Finding]:
 
 def _status(name: str) -> TargetStatus:
     target = Target.parse(name)
-    able = backend_for(target).probe(target)
     devices = () if target.device else DEVICES[target.head]
+    return _shown(name, backend_for(target).probe(target), devices)
+
+
+def _shown(name: str, able: Capabilities, devices: tuple[str, ...]) -> TargetStatus:
     return TargetStatus(
         name, able.compile, able.build, able.run, able.reason, able.version, devices
     )

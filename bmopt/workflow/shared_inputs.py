@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 from bmopt.backends.registry import reference
 from bmopt.core.dataset import Batch, Dataset, InputSpec
+from bmopt.core.runner import Feeds
 from bmopt.data.fit import is_float, numpy_dtype, shape_text
 from bmopt.data.open import open_dataset
 from bmopt.data.preprocess import Preprocess
@@ -14,14 +17,29 @@ from bmopt.errors import ModelError
 from bmopt.graph.model_io import load_model
 from bmopt.workflow.samples import SampleOptions, open_samples
 from bmopt.workflow.shapes import fix_shapes, parse_shapes, static_axes
-from bmopt.workflow.subjects import Subject
 
 RANDOM = "random:16"
 """The samples where none are given."""
 
 
+class Fed(Protocol):
+    """A model that samples are opened for; ``bmopt.workflow.subjects.Subject`` is one."""
+
+    @property
+    def text(self) -> str:
+        """What the user wrote."""
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """What has to be fed."""
+
+    @property
+    def graph(self) -> Path | None:
+        """Its ``.onnx`` file, None where there is none."""
+
+
 def open_shared_samples(
-    subjects: Sequence[Subject], data: str, options: SampleOptions, shapes: Sequence[str] = ()
+    subjects: Sequence[Fed], data: str, options: SampleOptions, shapes: Sequence[str] = ()
 ) -> Dataset:
     """Open samples for the model that leaves the least open; random ones where ``data`` is empty.
 
@@ -47,11 +65,11 @@ def open_shared_samples(
     )
 
 
-def _fixed(subject: Subject) -> int:
+def _fixed(subject: Fed) -> int:
     return sum(isinstance(axis, int) for spec in subject.inputs for axis in spec.shape or ())
 
 
-def require_same_inputs(subjects: Sequence[Subject]) -> None:
+def require_same_inputs(subjects: Sequence[Fed]) -> None:
     """Check that the same samples can be fed to all, but for the type of floats.
 
     Raises:
@@ -61,7 +79,7 @@ def require_same_inputs(subjects: Sequence[Subject]) -> None:
         _require_alike(subjects[0], other)
 
 
-def _require_alike(first: Subject, other: Subject) -> None:
+def _require_alike(first: Fed, other: Fed) -> None:
     a, b = ({spec.name: spec for spec in subject.inputs} for subject in (first, other))
     differing = sorted(
         name for name in a.keys() | b.keys() if not _alike(a.get(name), b.get(name))
@@ -93,9 +111,14 @@ def _said(spec: InputSpec | None) -> str:
 
 def fitted(batch: Batch, inputs: Sequence[InputSpec]) -> Batch:
     """Return the batch with its floats in the types of a model's inputs."""
-    feeds = dict(batch.feeds)
+    return dataclasses.replace(batch, feeds=fitted_feeds(batch.feeds, inputs))
+
+
+def fitted_feeds(feeds: Feeds, inputs: Sequence[InputSpec]) -> Feeds:
+    """Return feeds with their floats in the types of a model's inputs."""
+    found = dict(feeds)
     for spec in inputs:
-        array = feeds.get(spec.name)
+        array = found.get(spec.name)
         if array is not None and array.dtype.name != spec.dtype and is_float(array.dtype):
-            feeds[spec.name] = array.astype(numpy_dtype(spec.dtype))
-    return dataclasses.replace(batch, feeds=feeds)
+            found[spec.name] = array.astype(numpy_dtype(spec.dtype))
+    return found

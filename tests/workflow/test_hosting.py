@@ -14,7 +14,7 @@ def test_every_target_and_device_has_a_status(monkeypatch: pytest.MonkeyPatch) -
     found = {status.target: status for status in targets()}
     heads = [name for name in all_targets() if name.startswith("ort-")]
     devices = [f"{name}:{device}" for name in heads for device in DEVICES[name]]
-    assert set(found) == {*all_targets(), *devices}
+    assert set(found) == {*all_targets(), *devices, "openvino"}
     assert found["ort-int8"].run
     assert found["rtx-fp8"].devices == ("sm89", "sm120", "sm121")
     assert found["ort-fp16:cuda"].devices == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from bmopt.core.capabilities import Capabilities
 from bmopt.core.engine import BuildOptions, Kernel
 from bmopt.core.host import Host, host_facts
 from bmopt.core.plan import QuantPlan
-from bmopt.core.runner import Runner
+from bmopt.core.profile import LayerProfile
+from bmopt.core.runner import Feeds, Runner
 from bmopt.core.scheme import Scheme
 from bmopt.core.target import Target
 from bmopt.errors import TargetError
@@ -91,6 +93,19 @@ class OnnxRuntimeBackend:
             # Above the basic level float8 graphs come out wrong (ONNX Runtime 1.31).
             config = dataclasses.replace(config, level="basic", entries=KEEP_QDQ)
         return open_file(path, config)
+
+    def ready(self) -> None:
+        """Import ONNX Runtime."""
+        importlib.import_module("bmopt.backends.onnxruntime.session")
+
+    def profile_graph(
+        self, path: Path, feeds: Sequence[Feeds], *, threads: int = 0, seconds: float = 5.0
+    ) -> LayerProfile:
+        """Return where the time goes when an ``.onnx`` file runs on the CPU."""
+        from bmopt.backends.onnxruntime.profile import profile_model
+        from bmopt.graph.model_io import load_model
+
+        return profile_model(load_model(path), feeds, threads=threads, seconds=seconds)
 
     def open_checked(self, model: ir.Model) -> Runner:
         """Open a model without ONNX Runtime's own optimisations."""

@@ -15,24 +15,21 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from bmopt.backends.onnxruntime.covering import covered_nodes
-from bmopt.backends.onnxruntime.session import OrtRunner, SessionConfig, open_model
+from bmopt.backends.onnxruntime.session import SessionConfig, open_model
 from bmopt.backends.onnxruntime.trace import NodeEvents, node_events
+from bmopt.backends.profiled_turns import FEWEST, Clock, in_turns
 from bmopt.core.profile import LayerProfile, LayerTime
 from bmopt.core.runner import Feeds
 from bmopt.errors import DataError
 from bmopt.graph.nesting import nodes_in
 
-FEWEST = 5
-"""Inferences that a profile comes from at least, however slow the model."""
-
-_TURNS = 4
 _WARM_UP = 3
 _MAX_EVENTS = 100_000
 _EMPTY_RUNS = 200
@@ -40,8 +37,6 @@ _EMPTY_SECONDS = 0.5
 _EMPTY_NODES = 32
 _BISECTIONS = 40
 _QUANTIZES_INPUT = "DynamicQuantize"
-
-Clock = Callable[[], int]
 
 
 def profile_model(
@@ -143,7 +138,10 @@ def _watched(
             optimised = _without_weights(dump)
             names = sum(1 for _ in nodes_in(optimised.graph))
             count = min(inferences, max(FEWEST, _MAX_EVENTS // max(1, names)))
-            plain_ns, watched_ns = _in_turns(plain, watched, feeds, count, seconds, clock)
+            for runner in (plain, watched):
+                for feed in itertools.islice(itertools.cycle(feeds), _WARM_UP):
+                    runner.run(feed)
+            plain_ns, watched_ns = in_turns(plain, watched, feeds, count, seconds, clock)
             trace = Path(watched.session.end_profiling())
         text = trace.read_text(encoding="utf-8")
     return _Watched(
@@ -154,46 +152,6 @@ def _watched(
 def _without_weights(path: Path) -> ir.Model:
     """Return the graph in a file that will be deleted; where its weights lie is of no interest."""
     return ir.from_proto(onnx.load(str(path), load_external_data=False))
-
-
-def _in_turns(
-    plain: OrtRunner,
-    watched: OrtRunner,
-    feeds: Sequence[Feeds],
-    count: int,
-    seconds: float,
-    clock: Clock,
-) -> tuple[list[int], list[int]]:
-    """Return the latencies without and with the profiler, of ``count`` inferences or fewer."""
-    rotation = itertools.cycle(feeds)
-    for runner in (plain, watched):
-        for _ in range(_WARM_UP):
-            runner.run(next(rotation))
-    latencies: dict[OrtRunner, list[int]] = {plain: [], watched: []}
-    turn_ns = round(seconds * 1e9 / (2 * _TURNS))
-    deadline = clock() + round(seconds * 1e9)
-    while len(latencies[watched]) < count:
-        length = max(1, min(max(FEWEST, count // _TURNS), count - len(latencies[watched])))
-        for runner in (plain, watched):
-            latencies[runner].extend(_turn(runner, rotation, length, clock, turn_ns))
-        if clock() >= deadline:
-            break
-    return latencies[plain], latencies[watched]
-
-
-def _turn(
-    runner: OrtRunner, rotation: Iterator[Feeds], count: int, clock: Clock, limit_ns: int
-) -> Iterator[int]:
-    """Yield latencies until there are ``count``, or five and the time is up."""
-    deadline = clock() + limit_ns
-    for index in range(count):
-        feed = next(rotation)
-        start = clock()
-        runner.run(feed)
-        end = clock()
-        yield end - start
-        if end >= deadline and index + 1 >= FEWEST:
-            break
 
 
 def _empty(threads: int, clock: Clock) -> tuple[float, float]:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmopt.backends.onnxruntime.profile import FEWEST, event_cost, profile_model
+from bmopt.backends.onnxruntime.profile import event_cost, profile_model
 from bmopt.backends.onnxruntime.trace import NodeEvents, NodeKey
+from bmopt.backends.profiled_turns import FEWEST
 from bmopt.errors import DataError
 from tests.optimizer.literals import weights
 from tests.quantizing import named
