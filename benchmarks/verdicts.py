@@ -1,8 +1,9 @@
 """How often ``bmopt bench`` is right: a model against itself, and against itself made 3 % slower.
 
-The slower one waits, after every inference, for 3 % of the time that the inference took. On real
-sessions of the shipped model, of a shared one or of any ONNX file; or with ``--simulated`` on
-hosts that exist in a clock only, with the disturbances of shared machines.
+The slower one waits, after every inference, for 3 % of the time that the inference took. The whole
+of ``bmopt bench`` runs, a process for every model, on the shipped model or any ONNX file; or with
+``--simulated`` its schedule and statistics on hosts that exist in a clock only, with the
+disturbances of shared machines.
 
     python benchmarks/verdicts.py [--model FILE --data SPEC] [--runs N] [--simulated] [--json FILE]
 
@@ -15,28 +16,24 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-import itertools
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from simulated_host import NOISES, Noise, SimulatedHost, SimulatedRunner
+from slowed_worker import SLOWED, SLOWER
 
-from bmopt.backends.onnxruntime.session import SessionConfig, open_file
-from bmopt.bench.clock import MONOTONIC
-from bmopt.bench.compare import SAME, compare_latency, noise_floor
-from bmopt.bench.environment import HostLoad, describe
+from bmopt.bench.compare import SAME, compare_latency
+from bmopt.bench.environment import HostLoad
 from bmopt.bench.statistics import RatioEstimate, ratio
 from bmopt.core.measurement import Environment, Measurement
-from bmopt.core.runner import Array, Feeds, Runner
-from bmopt.data.open import open_dataset
 from bmopt.demo_data import demo_files
-from bmopt.graph.model_io import input_specs, load_model
+from bmopt.errors import BmoptError
+from bmopt.workflow.benching.options import BenchOptions
+from bmopt.workflow.benching.running import run_bench
 
-_SLOWER = 0.03
-_POOL = 16
 _SIMULATED_NS = 1_000_000.0
 _TARGETS = {"different": 0.05, "equivalent": 0.90, "slower": 0.95}
 
@@ -62,37 +59,6 @@ class Tally:
     met: bool
 
 
-class Delayed:
-    """A runner that is busy for a share of every inference's time longer."""
-
-    def __init__(self, runner: Runner, share: float) -> None:
-        self._runner = runner
-        self._share = share
-        self.output_names = runner.output_names
-
-    def run(self, feeds: Feeds) -> dict[str, Array]:
-        """Run one inference, then wait."""
-        start = MONOTONIC()
-        outputs = self._runner.run(feeds)
-        end = MONOTONIC()
-        until = end + round(self._share * (end - start))
-        while MONOTONIC() < until:
-            pass
-        return outputs
-
-    def __enter__(self) -> Runner:
-        self._runner.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._runner.__exit__(kind, error, trace)
-
-
 Compare = Callable[[bool, int], Measurement]
 """Whether the second is made slower, and a seed -> the comparison."""
 
@@ -102,7 +68,7 @@ def simulated(noise: Noise, args: argparse.Namespace) -> Compare:
 
     def compare(slower: bool, seed: int) -> Measurement:
         host = SimulatedHost(noise, seed)
-        second = _SIMULATED_NS * (1.0 + _SLOWER * slower)
+        second = _SIMULATED_NS * (1.0 + SLOWER * slower)
         return compare_latency(
             {
                 SAME[0]: SimulatedRunner(host, _SIMULATED_NS),
@@ -121,41 +87,37 @@ def simulated(noise: Noise, args: argparse.Namespace) -> Compare:
 
 
 def real(args: argparse.Namespace) -> Compare:
-    """Return comparisons of sessions of the model."""
-    config = SessionConfig(threads=args.threads)
-    samples = open_dataset(args.data, input_specs(load_model(args.model)))
-    feeds = [batch.feeds for batch in itertools.islice(samples.batches(1), _POOL)]
-    environment = describe({"intra_op": args.threads})
+    """Return comparisons of the model with itself, in processes of their own."""
+    # The children import slowed_worker from here.
+    folders = (str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
 
     def compare(slower: bool, seed: int) -> Measurement:
-        opened: Iterator[Runner] = iter(
-            [
-                open_file(args.model, config),
-                Delayed(open_file(args.model, config), _SLOWER)
-                if slower
-                else open_file(args.model, config),
-            ]
-        )
-        return noise_floor(
-            lambda: next(opened),
-            feeds,
+        options = BenchOptions(
+            data=args.data,
+            threads=args.threads,
             duration_s=args.duration,
             precision=args.precision,
             seed=seed,
-            environment=environment,
+            only=("latency",),
         )
+        second = f"{SLOWED}{args.model}" if slower else str(args.model)
+        found = run_bench([str(args.model), second], options, module="slowed_worker")
+        if found.document.measurement is None or found.failures:
+            raise BmoptError(f"nothing was measured: {dict(found.failures)}")
+        return found.document.measurement
 
     return compare
 
 
 def tally(case: str, slower: bool, compare: Compare, args: argparse.Namespace) -> Tally:
     """Run many comparisons and count their verdicts."""
-    truth = 1.0 + _SLOWER * slower
+    truth = 1.0 + SLOWER * slower
     found: list[RatioEstimate] = []
     lengths: list[float] = []
     for seed in range(args.runs):
         measurement = compare(slower, seed)
-        found.append(ratio(measurement, *SAME))
+        found.append(ratio(measurement, *measurement.variants))
         last = measurement.blocks[-1]
         lengths.append((last.start_ns[-1] + last.latency_ns[-1]) / 1e9)
         if args.verbose:

@@ -1,6 +1,7 @@
 """bmopt: the fastest artifact that keeps a trained network's accuracy, and the proof of both.
 
-``compile`` makes an artifact, ``load`` opens one; both import what they need when called.
+``compile`` makes an artifact, ``load`` opens one, ``measure`` measures several beside each other;
+each imports what it needs when called.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bmopt.workflow.artifact import Artifact
+    from bmopt.workflow.benching.running import BenchResult
     from bmopt.workflow.progress import Progress
     from bmopt.workflow.samples import Samples
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile", "load"]
+__all__ = ["__version__", "compile", "load", "measure"]
 
 
 def compile(
@@ -91,3 +93,30 @@ def load(
     if build:
         return load_built(Path(path), threads=threads)
     return load_artifact(Path(path), threads=threads, any_host=any_host)
+
+
+def measure(
+    *subjects: str | os.PathLike[str],
+    data: str = "",
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401 - the benchmark's options, each checked there
+) -> BenchResult:
+    """Measure models and artifacts beside each other, as ``bmopt bench`` does.
+
+    Args:
+        subjects: Artifact folders, ``.onnx`` files or ``engine:file``; the first is the reference.
+        data: The samples, a spec as on the command line; random ones if empty.
+        progress: Who is told how far the work is.
+        options: Any other option of ``bmopt.workflow.benching.options.BenchOptions``, by name, and
+            ``limit`` and ``preprocess`` of the samples.
+
+    Returns:
+        The document of everything that was measured, with what failed and what a gate said.
+
+    Raises:
+        BmoptError: As ``bmopt bench`` would report it; a subject that fails beside others does not
+            raise.
+    """
+    from bmopt.workflow.api import measure_subjects
+
+    return measure_subjects(subjects, data=data, progress=progress, options=options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,6 @@ __all__ = [
     "LatencyInterrupted",
     "compare_latency",
     "compare_variants",
-    "noise_floor",
     "ratio",
 ]
 
@@ -167,53 +165,6 @@ def compare_variants(
     return found
 
 
-def noise_floor(
-    open_runner: Callable[[], Runner],
-    feeds: Sequence[Feeds],
-    *,
-    clock: Clock = MONOTONIC,
-    duration_s: float = 10.0,
-    precision: float = 0.01,
-    block_ms: float = 20.0,
-    seed: int = 0,
-    environment: Environment | None = None,
-    load: Load = host_load,
-    progress: Progress | None = None,
-) -> Measurement:
-    """Compare a model with itself: two instances opened one after the other, named ``SAME``.
-
-    What this finds between them is the host's doing, or that of where memory happened to lie;
-    ``bmopt.bench.noise.floor_of`` reads it. Where there is time, another instance as one more
-    variant of the comparison itself tells the noise at the very moment of it.
-
-    Args:
-        open_runner: Opens the model; called twice, both are closed again.
-        feeds: As everything else, see ``compare_latency``, whose errors this raises too.
-        clock: Nanoseconds.
-        duration_s: Time budget.
-        precision: Width of the interval to stop at.
-        block_ms: Least length of a block.
-        seed: Of the order.
-        environment: Where this runs.
-        load: Reads the host's load.
-        progress: Called after every turn.
-    """
-    with contextlib.ExitStack() as stack:
-        runners = {name: stack.enter_context(open_runner()) for name in SAME}
-        return compare_latency(
-            runners,
-            feeds,
-            clock=clock,
-            duration_s=duration_s,
-            precision=precision,
-            block_ms=block_ms,
-            seed=seed,
-            environment=environment,
-            load=load,
-            progress=progress,
-        )
-
-
 class _Race:
     """Variants that take turns, and the blocks of those that are still in it."""
 
@@ -231,35 +182,51 @@ class _Race:
     def warm_up(self) -> dict[str, Fact]:
         """Warm every variant up; return how many inferences each took."""
         limit_ns = round(self._settings.duration_s * 1e9 * _WARM_UP_SHARE)
-        facts: dict[str, Fact] = {}
-        for variant in tuple(self._variants):
-            try:
-                facts[f"warm_up.{variant.name}.inferences"] = variant.warm_up(limit_ns)
-            except BmoptError as error:
-                self._drop(variant.name, error)
-        return facts
+        counts = {one.name: self._warmed(one, limit_ns) for one in tuple(self._variants)}
+        return {f"warm_up.{name}.inferences": n for name, n in counts.items() if n is not None}
 
     def run(self, progress: Progress | None, before_turn: Callable[[], None] | None) -> None:
         """Run turns until the ratios are precise or the time is up."""
+        origin = self._clock()
+        while self._variants and not self._ended(origin, progress, before_turn):
+            pass
+
+    def _warmed(self, variant: Variant, limit_ns: int) -> int | None:
+        try:
+            return variant.warm_up(limit_ns)
+        except BmoptError as error:
+            self._drop(variant.name, error)
+            return None
+
+    def _ended(
+        self, origin: int, progress: Progress | None, before_turn: Callable[[], None] | None
+    ) -> bool:
+        """Run turns to their end; return False where a variant failed and had to be dropped."""
+        try:
+            self._run_turns(origin, progress, before_turn)
+        except VariantFailedError as failed:
+            self._drop(failed.name, failed.error)
+            return False
+        return True
+
+    def _run_turns(
+        self, origin: int, progress: Progress | None, before_turn: Callable[[], None] | None
+    ) -> None:
         budget_ns = self._settings.duration_s * 1e9
         look_at = FEWEST_TURNS_TO_STOP
-        origin = before = self._clock()
-        while self._variants:
-            try:
-                for _ in self._turns(origin, before_turn):
-                    count = self._count()
-                    if count >= look_at:
-                        look_at = max(count + 1, math.ceil(count * _LOOK_AGAIN))
-                        if self._is_precise():
-                            return
-                    now = self._clock()
-                    if progress is not None:
-                        progress(min(1.0, (now - origin) / budget_ns))
-                    if (now - origin) + (now - before) > budget_ns:
-                        return
-                    before = now
-            except VariantFailedError as failed:
-                self._drop(failed.name, failed.error)
+        before = self._clock()
+        for _ in self._turns(origin, before_turn):
+            count = self._count()
+            if count >= look_at:
+                look_at = max(count + 1, math.ceil(count * _LOOK_AGAIN))
+                if self._is_precise():
+                    return
+            now = self._clock()
+            if progress is not None:
+                progress(min(1.0, (now - origin) / budget_ns))
+            if (now - origin) + (now - before) > budget_ns:
+                return
+            before = now
 
     def compared(self, environment: Environment) -> Compared:
         """Return the whole turns so far."""

@@ -49,7 +49,7 @@ def floor_of(
     """Return the noise floor that a measurement of two instances of one model shows.
 
     Args:
-        measurement: Usually that of ``bmopt.bench.compare.noise_floor``.
+        measurement: Usually what ``parted`` returns.
         first: One instance; the first variant if not given.
         second: The other; the second variant if not given.
 

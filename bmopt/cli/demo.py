@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bmopt.cli.options import add_json
@@ -29,14 +30,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from bmopt.workflow.report_files import PAGE
 
     with shown_progress() as progress:
-        result = run_demo(arguments.out, progress=progress)
-        progress.warn_all(result.report["warnings"])
+        demo = run_demo(arguments.out, progress=progress)
+        progress.warn_all(demo.compiled.report["warnings"])
     if arguments.json:
-        print_json(brief(result.report))
+        print_json({**brief(demo.compiled.report), "page": arguments.out / PAGE})
     else:
-        print_summary(result.report)
+        print_summary(demo.compiled.report)
         say(f"report: {arguments.out / PAGE}", style="bold")
-    return 0
+    for line in (*demo.measured.failures.values(), *demo.measured.problems):
+        print(f"bmopt: error: {line}", file=sys.stderr)
+    return demo.measured.exit_code
 
 
 VERB = Verb(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bmopt import __version__
 from bmopt.cli import (
+    bench,
     build,
     cache,
     calibrate,
@@ -34,6 +35,7 @@ VERBS: tuple[Verb, ...] = (
     calibrate.VERB,
     inspect.VERB,
     lint.VERB,
+    bench.VERB,
     compare.VERB,
     reduce.VERB,
     report.VERB,

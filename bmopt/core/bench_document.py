@@ -117,6 +117,7 @@ class Accuracy:
         samples: How many samples both ran on.
         fraction: Whether values are fractions, to be shown in per cent.
         higher_is_better: False of errors.
+        note: Why there is no interval; empty where there is one.
     """
 
     subject: str
@@ -128,6 +129,7 @@ class Accuracy:
     samples: int = 0
     fraction: bool = True
     higher_is_better: bool = True
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,11 +72,27 @@ def require_replaceable(path: Path) -> None:
     with _output_errors(path):
         if os.path.lexists(path):
             _require_artifact(path)
-        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        if not above.is_dir():
-            raise OutputError(f"{path}: {above} is no folder; choose another output")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: cannot be written (no permission to write to {above})")
+        _require_room(path)
+
+
+def _require_room(path: Path) -> None:
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise OutputError(f"{path}: {above} is no folder; choose another output")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written (no permission to write to {above})")
+
+
+def require_writable_file(path: Path) -> None:
+    """Check that a file can be written at ``path`` before the work for it is done.
+
+    Raises:
+        OutputError: There is a folder at ``path``, a file in its way, or no permission.
+    """
+    with _output_errors(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is no regular file; name another output")
+        _require_room(path)
 
 
 def _require_artifact(path: Path) -> None:

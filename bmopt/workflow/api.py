@@ -1,4 +1,4 @@
-"""What ``bmopt.compile`` does behind its light-weight front."""
+"""What ``bmopt.compile`` and its neighbours do behind their light-weight front."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from bmopt.backends.registry import backend_for
 from bmopt.errors import ArtifactError, UsageError
 from bmopt.workflow import building
 from bmopt.workflow.artifact import Artifact, load_artifact, read_manifest, verified
+from bmopt.workflow.benching.options import BenchOptions
+from bmopt.workflow.benching.running import BenchResult, run_bench
 from bmopt.workflow.compiling import compile_model
 from bmopt.workflow.progress import Progress
 from bmopt.workflow.recipe import Recipe
-from bmopt.workflow.samples import Samples
+from bmopt.workflow.samples import SampleOptions, Samples
 
 
 def compile_and_open(
@@ -59,6 +61,25 @@ def load_built(path: Path, *, threads: int = 0) -> Artifact:
     return load_artifact(child, threads=threads)
 
 
+def measure_subjects(
+    subjects: Sequence[str | os.PathLike[str]],
+    *,
+    data: str,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> BenchResult:
+    """Measure models beside each other; see ``bmopt.measure``."""
+    given = _tuples(options)
+    own = {name: given.pop(name) for name in ("limit", "preprocess") if name in given}
+    _require_known(given, BenchOptions)
+    samples = SampleOptions(seed=given.get("seed", 0), **own)
+    return run_bench(
+        [os.fspath(subject) for subject in subjects],
+        BenchOptions(data=data, samples=samples, **given),
+        progress=progress,
+    )
+
+
 def _is_child(path: Path, parent: str) -> bool:
     """Whether ``path`` holds an artifact that was built from the artifact ``parent``."""
     try:
@@ -77,12 +98,19 @@ def default_out(model: object, target: str) -> Path:
 def _recipe(
     target: str, calib: Samples | None, val: Samples | None, options: Mapping[str, Any]
 ) -> Recipe:
-    names = {field.name for field in dataclasses.fields(Recipe)}
+    _require_known(options, Recipe)
+    recipe = Recipe(target=target, calib=_spec(calib), val=_spec(val))
+    return dataclasses.replace(recipe, **_tuples(options))
+
+
+def _require_known(options: Mapping[str, Any], kind: type[Recipe | BenchOptions]) -> None:
+    names = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(options) - names):
         raise UsageError(f"unknown option {unknown[0]!r}; valid are {', '.join(sorted(names))}")
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    recipe = Recipe(target=target, calib=_spec(calib), val=_spec(val))
-    return dataclasses.replace(recipe, **given)
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
 def _spec(samples: Samples | None) -> str:

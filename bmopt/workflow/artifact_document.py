@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import shlex
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from bmopt.bench.paired import Paired
@@ -159,6 +160,22 @@ def _p_value(found: Json) -> float | None:
 def _sqnr(found: Json) -> tuple[TensorSqnr, ...]:
     outputs = found["sqnr_db"].items()
     return tuple(TensorSqnr(str(name), float(value), ARTIFACT) for name, value in outputs)
+
+
+def placement_of(path: Path, subject: str) -> Placement | None:
+    """Return where the nodes of an artifact run, as its ``report.json`` tells; None without.
+
+    Raises:
+        ArtifactError: The file is no report.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("placement")
+        placed = _placement(found)
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path}: is no report ({error!r}); compile again") from error
+    return dataclasses.replace(placed[0], subject=subject) if placed else None
 
 
 def _placement(found: Json | None) -> tuple[Placement, ...]:

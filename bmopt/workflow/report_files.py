@@ -32,6 +32,15 @@ def read_document(path: Path) -> BenchDocument:
     return BenchDocument.from_dict(document, source=str(path))
 
 
+def write_page(documents: Sequence[tuple[str, BenchDocument]], out: Path) -> None:
+    """Draw (title, document) pairs as one self-contained HTML file.
+
+    Raises:
+        OutputError: ``out`` cannot be written.
+    """
+    write_text(out, page([Run.of(document, title) for title, document in documents]))
+
+
 def write_report_page(paths: Sequence[Path], out: Path) -> Path:
     """Draw documents as one self-contained HTML file and return its path.
 
@@ -44,7 +53,7 @@ def write_report_page(paths: Sequence[Path], out: Path) -> Path:
         raise UsageError("no results to draw; give the JSON of bmopt bench, or an artifact")
     if any(out.absolute() == path.absolute() for path in paths):
         raise OutputError(f"{out}: is one of the results; name another output")
-    write_text(out, page([Run.of(read_document(path), _title(path)) for path in paths]))
+    write_page([(_title(path), read_document(path)) for path in paths], out)
     return out
 
 

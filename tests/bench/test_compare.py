@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from bmopt.bench.compare import SAME, compare_latency, noise_floor, ratio
+from bmopt.bench.compare import (
+    SAME,
+    Compared,
+    LatencyInterrupted,
+    compare_latency,
+    compare_variants,
+    ratio,
+)
 from bmopt.bench.environment import HostLoad
-from bmopt.bench.noise import floor_of
-from bmopt.core.measurement import Measurement
+from bmopt.bench.noise import floor_of, parted
+from bmopt.bench.schedule import Lane, LocalVariant, Stamps
+from bmopt.core.measurement import Measurement, Settings
 from bmopt.core.runner import Array, Feeds, Runner
 from bmopt.errors import DataError, UsageError
 from tests.bench.scripted import NOWHERE, QUIET, ScriptedClock, ScriptedRunner, feeds, noisy
@@ -144,25 +153,111 @@ def test_environment_keeps_load_and_warm_up_and_blocks_keep_readings() -> None:
     assert {block.readings["cpu.steal_ticks"] for block in one.blocks} == {5}
 
 
-def test_noise_floor_opens_two_instances_and_closes_both() -> None:
-    clock = ScriptedClock(tick_ns=30)
-    state: list[str] = []
+class ScriptedVariant:
+    """Takes turns on a scripted clock, until its ``last`` block."""
 
-    class Opened(ScriptedRunner):
-        def __init__(self) -> None:
-            super().__init__("x", clock, noisy(MS, 0.01, len(state)), [])
-            state.append("opened")
+    def __init__(
+        self, name: str, clock: ScriptedClock, ns: float, last: int | None = None
+    ) -> None:
+        self.name = name
+        self._local = LocalVariant(
+            Lane(name, ScriptedRunner(name, clock, lambda _: ns, []).run, feeds()), clock
+        )
+        self._left = last
 
-        def __exit__(self, *_: object) -> None:
-            state.append("closed")
+    def warm_up(self, limit_ns: int) -> int:
+        if self._left == 0:
+            raise DataError(f"{self.name} does not start")
+        return self._local.warm_up(limit_ns)
 
-    one = noise_floor(
-        Opened, feeds(), clock=clock, environment=NOWHERE, load=lambda: QUIET, precision=0.02
+    def block(self, least_ns: int) -> tuple[Stamps, Stamps]:
+        if self._left == 0:
+            raise DataError(f"{self.name} gave up")
+        self._left = None if self._left is None else self._left - 1
+        return self._local.block(least_ns)
+
+
+def race(clock: ScriptedClock, *variants: ScriptedVariant, **options: Any) -> Compared:
+    return compare_variants(
+        variants,
+        Settings(),
+        clock=clock,
+        environment=NOWHERE,
+        load=lambda: QUIET,
+        **options,
     )
-    assert state == ["opened", "opened", "closed", "closed"]
-    assert one.variants == SAME
-    assert not floor_of(one).is_different
-    assert 0.0 < floor_of(one).half_width < 0.01
+
+
+def test_a_variant_that_fails_is_left_out_with_all_its_blocks() -> None:
+    clock = ScriptedClock()
+    found = race(
+        clock,
+        ScriptedVariant("a", clock, 2 * MS),
+        ScriptedVariant("b", clock, 3 * MS, last=5),
+        ScriptedVariant("c", clock, 4 * MS, last=0),
+        ScriptedVariant("d", clock, 2 * MS),
+    )
+    assert {name: str(error) for name, error in found.failures.items()} == {
+        "b": "b gave up",
+        "c": "c does not start",
+    }
+    assert found.measurement is not None
+    assert found.measurement.variants == ("a", "d")
+    assert [block.index for block in found.measurement.blocks] == list(range(32))
+    assert ratio(found.measurement, "a", "d").verdict == "equivalent"
+    assert "warm_up.c.inferences" not in found.measurement.environment.facts
+
+
+def test_nothing_is_measured_where_all_fail() -> None:
+    clock = ScriptedClock()
+    found = race(clock, ScriptedVariant("a", clock, MS, last=1))
+    assert found.measurement is None
+    assert list(found.failures) == ["a"]
+
+
+def test_one_variant_alone_is_measured_too() -> None:
+    clock = ScriptedClock()
+    found = race(clock, ScriptedVariant("a", clock, MS)).measurement
+    assert found is not None
+    assert len(found.blocks) == 8 * 2
+
+
+def test_an_interruption_keeps_the_whole_turns() -> None:
+    clock, turns = ScriptedClock(), itertools.count()
+
+    def before_turn() -> None:
+        if next(turns) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(LatencyInterrupted) as caught:
+        race(
+            clock,
+            ScriptedVariant("a", clock, MS),
+            ScriptedVariant("b", clock, MS),
+            before_turn=before_turn,
+        )
+    assert caught.value.compared.measurement is not None
+    assert len(caught.value.compared.measurement.blocks) == 3 * 4
+
+
+def test_the_second_instance_becomes_the_noise_floor() -> None:
+    clock = ScriptedClock()
+    found = race(
+        clock,
+        ScriptedVariant("a", clock, 2 * MS),
+        ScriptedVariant("b", clock, 3 * MS),
+        ScriptedVariant("a again", clock, 2.1 * MS),
+    ).measurement
+    assert found is not None
+    rest, noise = parted(found, "a again", SAME)
+    assert rest.variants == ("a", "b")
+    assert ratio(rest, "a", "b").ratio == pytest.approx(1.5)
+    assert noise is not None
+    assert noise.variants == SAME
+    assert len(noise.blocks) == len(rest.blocks)
+    assert floor_of(noise).estimate.ratio == pytest.approx(1.05)
+    assert Measurement.from_json(noise.to_json()) == noise
+    assert parted(rest, "a again", SAME) == (rest, None)
 
 
 def test_bad_requests_are_refused() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bmopt.bench.report.markup import Markup, element, table
+from bmopt.bench.quantities import NONE
+from bmopt.bench.report.badge import badge
+from bmopt.bench.report.markup import Markup, element, sparse_table
 from bmopt.bench.report.pareto_chart import Trade, pareto_chart
-from bmopt.bench.report.quantities import NONE, digits, percent
 from bmopt.bench.report.run import Run
-from bmopt.bench.report.summary_section import badge, decisive
-from bmopt.bench.report.verdicts import accuracy_statement, change_text
+from bmopt.bench.statements import accuracy_statement, difference_text, score_text
 from bmopt.core.bench_document import Accuracy
 from bmopt.core.ranges import Interval
 
@@ -26,45 +26,36 @@ def accuracy_section(run: Run) -> Markup:
         "samples",
         "",
     )
+    has_test = any(one.p_value is not None for one in run.document.accuracy)
     return run.section(
         "accuracy",
         "Accuracy",
-        table(
+        sparse_table(
             headers,
             [_row(one) for one in run.document.accuracy],
             numbers=_NUMBERS,
-            caption="On the same samples; p is McNemar's",
+            caption="On the same samples" + ("; p is McNemar's" if has_test else ""),
         ),
         _pareto(run),
     )
 
 
 def _row(one: Accuracy) -> tuple[str | Markup, ...]:
-    ends = NONE
-    if one.difference is not None:
-        low, high = change_text(one, one.difference.low), change_text(one, one.difference.high)
-        ends = f"{low} to {high}{' points' if one.fraction else ''}"
     word: str | Markup = "" if one.difference is None else badge(accuracy_statement(one))
     return (
         one.subject,
         one.metric,
-        _value(one, one.reference),
-        _value(one, one.candidate),
-        ends,
+        score_text(one, one.reference),
+        score_text(one, one.candidate),
+        difference_text(one),
         NONE if one.p_value is None else f"{one.p_value:.3f}",
         str(one.samples),
         word,
     )
 
 
-def _value(one: Accuracy, value: float | None) -> str:
-    if value is None:
-        return NONE
-    return percent(value) if one.fraction else digits(value)
-
-
 def _pareto(run: Run) -> Markup:
-    found = {name: decisive(run, name) for name in run.estimates}
+    found = {name: run.decisive(name) for name in run.estimates}
     scored = [one for one in found.values() if one is not None and one.reference is not None]
     if not scored or not scored[0].higher_is_better:
         return Markup()

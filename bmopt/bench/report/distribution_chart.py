@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bmopt.bench.quantities import time_text
 from bmopt.bench.report.axes import Scale, log_padded, padded
 from bmopt.bench.report.figure import (
     NARROW,
@@ -21,7 +22,6 @@ from bmopt.bench.report.figure import (
     x_axis,
 )
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.report.quantities import time_text
 from bmopt.bench.statistics import Floats, percentile
 
 Samples = npt.NDArray[np.int64]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from bmopt.bench.quantities import axis_label
 from bmopt.bench.report.axes import Scale
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.report.quantities import axis_label
 
 WIDE, NARROW = 860, 340
 """Widths in pixels; style.css shows one of them."""

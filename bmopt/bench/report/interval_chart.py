@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from bmopt.bench.quantities import ratio_text
 from bmopt.bench.report.axes import Scale, log_padded
 from bmopt.bench.report.figure import (
     NARROW,
@@ -18,7 +19,6 @@ from bmopt.bench.report.figure import (
     x_axis,
 )
 from bmopt.bench.report.markup import Child, Markup, joined
-from bmopt.bench.report.quantities import ratio_text
 from bmopt.bench.statistics import RatioEstimate
 
 _ROW = 34

@@ -5,10 +5,9 @@ from __future__ import annotations
 from bmopt.bench.report.distribution_chart import Latencies, distribution_chart
 from bmopt.bench.report.markup import Markup, element
 from bmopt.bench.report.percentiles import percentile_table
-from bmopt.bench.report.quantities import ratio_text
 from bmopt.bench.report.run import Run
 from bmopt.bench.report.turn_chart import Turns, turn_chart
-from bmopt.bench.report.verdicts import interval_text
+from bmopt.bench.statements import noise_sentence
 from bmopt.bench.statistics import samples_ns
 
 
@@ -19,18 +18,19 @@ def latency_section(run: Run) -> Markup:
         return Markup()
     samples = {name: samples_ns(found, name) for name in found.variants}
     rows = [Latencies(name, taken, run.hue(name)) for name, taken in samples.items()]
-    blocks, seconds = len(found.blocks), found.settings.duration_s
-    taken = (
-        f"{blocks} blocks of at least {found.settings.block_ms:g} ms in random ABBA order, the "
-        f"first inference of each dropped; at most {seconds:g} s, stopping at an interval "
-        f"{100 * found.settings.precision:g} % wide."
-    )
+    settings = found.settings
+    taken = f"{len(found.blocks)} blocks of at least {settings.block_ms:g} ms"
+    if run.estimates:
+        taken += " in random ABBA order"
+    taken += f", the first inference of each dropped; at most {settings.duration_s:g} s"
+    if run.estimates:
+        taken += f", stopping at an interval {100 * settings.precision:g} % wide"
     return run.section(
         "latency",
         "Latency",
         distribution_chart(f"{run.prefix}-dist", "Distribution of latencies", rows),
         percentile_table("", list(samples.items()), "Latency percentiles"),
-        element("p", taken, class_="quiet"),
+        element("p", f"{taken}.", class_="quiet"),
     )
 
 
@@ -58,17 +58,10 @@ def noise_section(run: Run) -> Markup:
     if found is None or measured is None:
         return Markup()
     first, second = measured.variants[:2]
-    said = {
-        "equivalent": "as it should be: no difference.",
-        "undecided": "no difference, but the run was too short or the host too busy to say it "
-        "as sharply as asked for.",
-    }.get(found.verdict, "a difference that is not there: do not trust differences of this size.")
-    interval = interval_text(found, measured.settings.confidence)
-    text = f"The same model twice, measured in the same way: ratio {ratio_text(found.ratio)}, "
     turns = Turns.of(measured, first, second)
     return run.section(
         "noise",
         "Noise floor",
-        element("p", f"{text}{interval}; {said}"),
+        element("p", noise_sentence(found, measured.settings.confidence)),
         turn_chart(f"{run.prefix}-noise", "A/A", turns, found, "c0"),
     )

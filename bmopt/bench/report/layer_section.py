@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bmopt.bench.quantities import NONE, percent, time_text
 from bmopt.bench.report.figure import shortened
 from bmopt.bench.report.markup import Child, Markup, bar, element, table
-from bmopt.bench.report.quantities import NONE, percent, time_text
 from bmopt.bench.report.roofline_chart import BOUNDS, roofline_chart
 from bmopt.bench.report.run import Run
 from bmopt.core.bench_document import LayerRow, LayerTimes, TensorSqnr

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from bmopt.bench.quantities import NONE
+
 Child = str | float | None
 """Text, markup, a number, or nothing."""
 
+_NOTHING = ("", NONE, None)
 _VOID = ("meta", "br", "input")
 
 
@@ -76,6 +79,29 @@ def table(
     )
     return element(
         "div", whole, class_="wide", tabindex="0", role="region", aria_label=caption or headers[0]
+    )
+
+
+def sparse_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[Child]],
+    *,
+    numbers: Sequence[int] = (),
+    caption: str = "",
+    class_: str | None = None,
+) -> Markup:
+    """Return a table without the columns that no row has anything in; the first one stays."""
+    kept = [
+        index
+        for index in range(len(headers))
+        if index == 0 or any(row[index] not in _NOTHING for row in rows)
+    ]
+    return table(
+        [headers[index] for index in kept],
+        [[row[index] for index in kept] for row in rows],
+        numbers=[place for place, index in enumerate(kept) if index in numbers],
+        caption=caption,
+        class_=class_,
     )
 
 

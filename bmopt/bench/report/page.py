@@ -8,13 +8,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from bmopt.bench.quantities import NONE, ratio_text
 from bmopt.bench.report.accuracy_section import accuracy_section
 from bmopt.bench.report.cost_section import cost_section
+from bmopt.bench.report.gate_section import gate_section
 from bmopt.bench.report.latency_section import drift_section, latency_section, noise_section
 from bmopt.bench.report.layer_section import layer_section, sqnr_section
 from bmopt.bench.report.markup import Child, Markup, element, table
 from bmopt.bench.report.placement_section import placement_section
-from bmopt.bench.report.quantities import NONE, ratio_text
 from bmopt.bench.report.record_section import environment_section, record_section
 from bmopt.bench.report.run import Run
 from bmopt.bench.report.scenario_section import scenario_section
@@ -25,6 +26,7 @@ __all__ = ["Run", "page"]
 _FOLDER = Path(__file__).resolve().parent
 
 _SECTIONS = (
+    gate_section,
     summary_section,
     latency_section,
     drift_section,

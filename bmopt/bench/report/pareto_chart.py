@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from bmopt.bench.quantities import amount, axis_label, digits, percent, ratio_text
 from bmopt.bench.report.axes import Scale, log_padded, padded
 from bmopt.bench.report.figure import Box, figure, line, marker, shortened, words, x_axis, y_axis
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.report.quantities import amount, axis_label, digits, percent, ratio_text
 from bmopt.core.ranges import Interval
 
 _SMALLEST, _LARGEST = 5.0, 15.0

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bmopt.bench.early_stopping import percentile
+from bmopt.bench.quantities import time_text
 from bmopt.bench.report.markup import Child, Markup, element, table
-from bmopt.bench.report.quantities import time_text
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 

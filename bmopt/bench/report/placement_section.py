@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from bmopt.bench.quantities import NONE
 from bmopt.bench.report.figure import shortened
 from bmopt.bench.report.markup import Child, Markup, bar, element, joined, table
-from bmopt.bench.report.quantities import NONE
 from bmopt.bench.report.run import Run
 from bmopt.core.bench_document import PlacedNode, Placement
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
+from bmopt.bench.quantities import NONE, amount, digits
 from bmopt.bench.report.markup import Child, Markup, element, joined, table
-from bmopt.bench.report.quantities import NONE, amount, digits
 from bmopt.bench.report.run import Run
 from bmopt.core.bench_document import Subject
 from bmopt.core.measurement import Fact

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bmopt.bench.quantities import amount, axis_label, time_text
 from bmopt.bench.report.axes import Scale, log_padded
 from bmopt.bench.report.figure import Box, figure, marker, path, words, x_axis, y_axis
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.report.quantities import amount, axis_label, time_text
 from bmopt.core.bench_document import LayerRow, LayerTimes
 
 MOST_POINTS = 200

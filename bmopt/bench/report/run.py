@@ -1,66 +1,34 @@
-"""A benchmark on its way to the page: the document, and what several sections compute from it."""
+"""A benchmark on its way to the page: its title, its colours, its ids."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
+from bmopt.bench.compared import Compared, estimates, noise
 from bmopt.bench.report.figure import SHAPES
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.statistics import RatioEstimate, ratio
-from bmopt.core.bench_document import BenchDocument, Subject
-from bmopt.core.measurement import Measurement
+from bmopt.core.bench_document import BenchDocument
 
 _HUES = ("c1", "c2", "c3")
 _REFERENCE_HUE = "c0"
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Compared):
     """One benchmark.
 
     Attributes:
-        document: What was measured.
         title: What the page calls it.
-        estimates: Candidate -> its latency over the reference's.
-        noise: The same of one subject over itself; None where that was not measured.
         prefix: Begins all ids of its part of the page.
     """
 
-    document: BenchDocument
-    title: str
-    estimates: Mapping[str, RatioEstimate]
-    noise: RatioEstimate | None
+    title: str = ""
     prefix: str = "r1"
 
     @classmethod
-    def of(cls, document: BenchDocument, title: str) -> Run:
+    def of(cls, document: BenchDocument, title: str = "") -> Run:
         """Compute the ratios of a document."""
-        noise = list(_estimates(document.noise_floor).values())
-        return cls(document, title, _estimates(document.measurement), noise[0] if noise else None)
-
-    @property
-    def measurement(self) -> Measurement | None:
-        """The latencies; None where there are no samples."""
-        found = self.document.measurement
-        return found if found is not None and found.blocks else None
-
-    @property
-    def reference(self) -> str:
-        """The subject that others are compared with; empty where there is none."""
-        if self.measurement is not None:
-            return self.measurement.variants[0]
-        return self.document.subjects[0].name if self.document.subjects else ""
-
-    @property
-    def names(self) -> list[str]:
-        """All subjects and variants, in order."""
-        variants = () if self.measurement is None else self.measurement.variants
-        return list(dict.fromkeys([*(one.name for one in self.document.subjects), *variants]))
-
-    def subject(self, name: str) -> Subject:
-        """Return what is known of a subject."""
-        return next((one for one in self.document.subjects if one.name == name), Subject(name))
+        return Run(document, estimates(document.measurement), noise(document), title)
 
     def hue(self, name: str) -> str:
         """Return the class of a subject's colour: the reference is grey."""
@@ -83,10 +51,3 @@ class Run:
     def _rank(self, name: str) -> int:
         others = [one for one in self.names if one != self.reference]
         return others.index(name) if name in others else 0
-
-
-def _estimates(measurement: Measurement | None) -> dict[str, RatioEstimate]:
-    if measurement is None or not measurement.blocks:
-        return {}
-    first, *others = measurement.variants
-    return {name: ratio(measurement, first, name) for name in others}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from bmopt.bench.quantities import digits, time_text
+from bmopt.bench.report.badge import badge
 from bmopt.bench.report.distribution_chart import Latencies, distribution_chart
 from bmopt.bench.report.markup import Child, Markup, element, table
 from bmopt.bench.report.percentiles import percentile_table
-from bmopt.bench.report.quantities import digits, time_text
 from bmopt.bench.report.run import Run
-from bmopt.bench.report.summary_section import badge
-from bmopt.bench.report.verdicts import Statement
 from bmopt.bench.scenario_summary import RateTrial, ScenarioSummary, summary
+from bmopt.bench.statements import Statement
 from bmopt.bench.trial_rules import latencies_ns
 from bmopt.core.scenario import CONFIRM, MEASURE, OFFLINE, SEARCH, ScenarioRun, Trial
 

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 
+from bmopt.bench.quantities import ratio_text
 from bmopt.bench.report.axes import Scale, padded
 from bmopt.bench.report.figure import Box, figure, line, marker, words, x_axis, y_axis
 from bmopt.bench.report.markup import Child, Markup, element, joined
-from bmopt.bench.report.quantities import ratio_text
 from bmopt.bench.schedule import ROUNDS_PER_TURN
 from bmopt.bench.statistics import Floats, RatioEstimate, log_latencies
 from bmopt.core.measurement import Measurement

@@ -181,3 +181,21 @@ def test_text_cannot_be_fed(tmp_path: Path) -> None:
         ModelError, match=r"m\.onnx: (input '[xy]' is of type string|OpenVINO refuse)"
     ):
         open_file(path)
+
+
+def test_inputs_that_come_again_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bmopt.backends.openvino.session._MOST_BYTES", 40)
+    path = onnx_file(tmp_path, "g (float[1, 2] x) => (float[1, 2] y) { y = Neg (x) }")
+    one, two = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
+    with open_file(path, threads=1) as runner:
+        for _ in range(2):
+            assert runner.run({"x": one})["y"].tolist() == [[-1, -2]]
+            assert runner.run({"x": two})["y"].tolist() == [[-3, -4]]
+        one[0, 0] = 9
+        assert runner.run({"x": one})["y"].tolist() == [[-9, -2]]
+        for index in range(20):
+            fresh = np.array([[index, 0]], np.float32)
+            assert runner.run({"x": fresh})["y"][0, 0] == -index
+        assert len(runner._tensors) <= 5

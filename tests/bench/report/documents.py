@@ -11,6 +11,7 @@ from bmopt.core.bench_document import (
     Accuracy,
     BenchDocument,
     Energy,
+    GateLine,
     LayerRow,
     LayerTimes,
     PlacedNode,
@@ -123,7 +124,7 @@ def full_document() -> BenchDocument:
             scenario(OFFLINE, "fp32", 60),
         ),
         processes=(
-            ProcessCost("fp32", 21_000_000, 9_100_000, 190_000_000, 96_000_000),
+            *processes("fp32"),
             ProcessCost("int8", 34_000_000, None, None, 71_000_000, {"runs": 5}),
         ),
         throughput=tuple(
@@ -159,8 +160,114 @@ def full_document() -> BenchDocument:
                 "prefix=1",
             ),
         ),
+        gate=gate_lines("int8"),
         environment=HOST.facts,
         warnings=("the host was busy (load 5.7 on 2 CPUs): stop what else runs, measure again",),
+    )  # fmt: skip
+
+
+def processes(subject: str, count: int = 5, *, scale: float = 1.0) -> tuple[ProcessCost, ...]:
+    """Return what a subject cost in several processes, no two alike."""
+    generator = np.random.default_rng(8)
+    return tuple(
+        ProcessCost(
+            subject,
+            int(21e6 * scale * factor),
+            int(9.1e6 * scale * factor),
+            int(190e6 * scale * factor),
+            int(96e6 * scale) + 4096 * index,
+            {"imports (ms)": 95.0 + index, "page faults": 12, "file in the page cache": False},
+        )
+        for index, factor in enumerate(generator.uniform(0.95, 1.1, count))
+    )
+
+
+def gate_lines(subject: str) -> tuple[GateLine, ...]:
+    """Return one condition of every outcome."""
+    top1 = "-0.67 pp, 99 % interval [-1.21, -0.12], margin -0.5 pp: undecided"
+    told = (
+        ("p50 +3%", "passed", "p50: -61.2 %, 99 % interval [-61.4, -61], margin +3 %: passed"),
+        (
+            "top1 -0.5pp",
+            "undecided",
+            f"top1: {top1}; about 54,000 more paired samples would decide",
+        ),
+        ("size -80%", "failed", "size: -73.9 %, margin -80 %: failed"),
+    )
+    return tuple(GateLine(subject, *line) for line in told)
+
+
+def one_subject_document() -> BenchDocument:
+    """Return what is measured of a model alone: nothing to compare with."""
+    return dataclasses.replace(
+        full_document(),
+        command="bmopt bench model.onnx",
+        subjects=full_document().subjects[:1],
+        measurement=measurement({"fp32": 6.2e6}),
+        noise_floor=None,
+        scenarios=(scenario(SINGLE_STREAM, "fp32", 900),),
+        processes=processes("fp32", 1),
+        throughput=(Throughput("fp32", 1, 1, 160.0), Throughput("fp32", 8, 1, 171.0)),
+        energy=(Energy("fp32", note="no meter on this host"),),
+        accuracy=(Accuracy("fp32", "top1", 0.7188, samples=5000),),
+        layers=(layers("fp32"),),
+        layer_sqnr=(),
+        placement=(),
+        gate=(),
+        warnings=(),
+    )
+
+
+def failed_document() -> BenchDocument:
+    """Return three subjects of which one failed before anything was measured of it."""
+    full = full_document()
+    error = "ORT-INT4: the engine has no kernel for MatMulNBits (node head/MatMul)"
+    return dataclasses.replace(
+        full,
+        subjects=(*full.subjects[:2], Subject("int4", "models/m.int4", error=error)),
+        measurement=measurement({"fp32": 6.2e6, "int8": 2.4e6}),
+        accuracy=full.accuracy[:1],
+        gate=(
+            *gate_lines("int8"),
+            GateLine(
+                "int4", "p50 +3%", "undecided",
+                f"p50: margin +3 %: undecided; int4 was not timed: {error}",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def wide_document() -> BenchDocument:
+    """Return five subjects with long names, several metrics and 60 rows of throughput."""
+    names = ("mobilenet_v2.fp32", *(f"mobilenet_v2.ort-{kind}" for kind in ("int8", "fp16")))
+    names = (*names, "a-long-name/of-the-model.trt-int8", "e")
+    speeds = dict(zip(names, (6.2e6, 2.4e6, 6.19e6, 1.1e6, 7.0e6), strict=True))
+    full = full_document()
+    return dataclasses.replace(
+        full,
+        subjects=tuple(
+            Subject(name, f"models/{name}", target="ort-int8:x86-vnni", size_bytes=10**6 * rank)
+            for rank, name in enumerate(names, start=1)
+        ),
+        measurement=measurement(speeds, turns=8, samples=12),
+        scenarios=tuple(scenario(SERVER, name, 1200) for name in names),
+        processes=tuple(
+            one for rank, name in enumerate(names) for one in processes(name, scale=1 + rank / 9)
+        ),
+        throughput=tuple(
+            Throughput(name, batch, threads, 1e9 / speeds[name] * batch**0.2 * threads**0.8)
+            for name in names
+            for batch in (1, 2, 4, 8, 16, 32)
+            for threads in (1, 2)
+        ),
+        energy=tuple(Energy(name, 0.03, "RAPL package") for name in names),
+        accuracy=tuple(
+            Accuracy(name, metric, 0.71, 0.7188, Interval(-0.0121, -0.0012), None, 5000)
+            for metric in ("top1", "top5", "f1:macro")
+            for name in names[1:]
+        ),
+        layers=tuple(layers(name, 40) for name in names[:2]),
+        gate=gate_lines(names[1]) + gate_lines(names[3]),
     )  # fmt: skip
 
 
@@ -184,6 +291,7 @@ def odd_document() -> BenchDocument:
         layers=(dataclasses.replace(layers(ODD), peak_macs_per_s={ODD: 1e12}),),
         layer_sqnr=(TensorSqnr(ODD, float("-inf"), ODD),),
         placement=(Placement(ODD, nodes, ODD, ODD, ODD),),
+        gate=(GateLine(ODD, ODD, ODD, ODD), GateLine("a", ODD, "failed", ODD)),
         environment={ODD: ODD},
         warnings=(ODD,),
     )

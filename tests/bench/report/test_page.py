@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bmopt.bench.quantities import NONE
 from bmopt.bench.report.page import Run, page
 from bmopt.core.bench_document import (
     BenchDocument,
@@ -18,10 +19,14 @@ from bmopt.core.bench_document import (
 from bmopt.core.measurement import Environment, Measurement, Settings
 from tests.bench.report.documents import (
     ODD,
+    failed_document,
     full_document,
     layers,
     measurement,
     odd_document,
+    one_subject_document,
+    processes,
+    wide_document,
 )
 
 VOID = ("meta", "br", "input")
@@ -66,15 +71,30 @@ def drawn(*documents: BenchDocument) -> str:
     return page([Run.of(document, f"run {i}") for i, document in enumerate(documents)])
 
 
+def section(text: str, slug: str) -> str:
+    """Return the section with that id."""
+    return next(one for one in text.split("<section ") if one.startswith(f'id="r1-{slug}"'))
+
+
+def rows(markup: str) -> list[str]:
+    """Return the rows of all tables without tags, their cells divided by ``|``."""
+    found = re.findall(r"<tr>(.*?)</tr>", markup, flags=re.DOTALL)
+    cells = [re.sub(r"</t[dh]><t[dh][^>]*>", "|", one) for one in found]
+    return [re.sub(r"<[^>]+>", "", one) for one in cells]
+
+
 @pytest.mark.parametrize(
     "documents",
     [
         [BenchDocument()],
         [full_document()],
         [odd_document()],
+        [one_subject_document()],
+        [failed_document()],
+        [wide_document()],
         [full_document(), BenchDocument(), full_document()],
     ],
-    ids=["empty", "full", "odd", "three"],
+    ids=["empty", "full", "odd", "one", "failed", "wide", "three"],
 )
 def test_pages_are_valid_and_need_nothing_else(documents: Sequence[BenchDocument]) -> None:
     text = drawn(*documents)
@@ -94,7 +114,7 @@ def test_the_same_document_gives_the_same_bytes() -> None:
 
 def test_a_full_page_has_every_section() -> None:
     text = drawn(full_document())
-    assert Page(text).headings == 12
+    assert Page(text).headings == 13
     assert "Not measured in this run" not in text
     assert "int8 is 2.5" in text
     assert "needs 4603, 960 ran" in text
@@ -122,6 +142,70 @@ def test_failures_are_told_beside_what_did_run() -> None:
     text = drawn(BenchDocument(subjects=subjects, measurement=measurement({"a": 1e6, "c": 2e6})))
     assert "the engine died" in text
     assert "c is slower than a" in text
+
+
+def test_a_subject_that_was_never_measured_shows_first_and_in_the_table() -> None:
+    summary = section(drawn(failed_document()), "summary")
+    assert summary.index("no kernel for MatMulNBits") < summary.index("int8 is 2.5")
+    row = next(one for one in rows(summary) if "int4" in one)
+    assert "failed" in row
+    assert row.count(NONE) == 6
+    assert not any("failed" in one for one in rows(summary) if "int4" not in one)
+
+
+def test_a_reference_that_failed_shows_too() -> None:
+    subjects = (Subject("a", error="it hung"), Subject("b"))
+    text = drawn(BenchDocument(subjects=subjects, measurement=measurement({"b": 1e6})))
+    assert "it hung" in section(text, "summary")
+    alone = drawn(BenchDocument(subjects=(Subject("a", error="it hung"),)))
+    assert "it hung" in section(alone, "summary")
+
+
+def test_the_gate_comes_first_with_its_worst_outcome() -> None:
+    text = drawn(failed_document())
+    assert text.index("<h2>Gate</h2>") < text.index("<h2>Summary</h2>")
+    gate = section(text, "gate")
+    assert "4 conditions: 1 passed, 2 undecided, 1 failed." in gate
+    assert gate.count("badge good") == 1
+    assert gate.count("badge open") == 2
+    assert gate.count("badge bad") == 2, "the condition and the whole"
+    assert "int4 was not timed" in gate
+    assert "<h3>int8</h3>" in gate
+    assert "<h2>Gate</h2>" not in drawn(one_subject_document())
+
+
+def test_one_subject_has_no_empty_columns() -> None:
+    text = drawn(one_subject_document())
+    for word in ("ratio", "change", "99 % interval", "McNemar"):
+        assert word not in section(text, "accuracy") + section(text, "summary")
+        assert word in section(drawn(full_document()), "accuracy") + section(
+            drawn(full_document()), "summary"
+        )
+    assert "ABBA" not in text
+    assert "top1 71.88 %" in section(text, "summary")
+    assert "160" in section(text, "costs")
+
+
+def test_processes_of_a_subject_are_one_row_with_their_range() -> None:
+    costs = processes("a", 3) + processes("b", 1)
+    found = section(drawn(BenchDocument(processes=costs)), "costs")
+    table = rows(found)[1:3]
+    assert len([one for one in rows(found) if one.startswith("a|3|")]) == 1
+    loads = sorted(one.load_ns or 0 for one in costs if one.subject == "a")
+    assert table[0].startswith(f"a|3|{loads[1] / 1e6:.1f} ms{loads[0] / 1e6:.1f} ms to ")
+    assert " to " not in table[1], "one process has no range"
+    assert "imports (ms)|95.0 to 97.0" in "".join(rows(found))
+    assert "file in the page cache|no" in "".join(rows(found))
+
+
+def test_sixty_throughputs_are_ten_rows() -> None:
+    document = wide_document()
+    assert len(document.throughput) == 60
+    found = section(drawn(document), "costs")
+    shown = [one for one in rows(found) if one.count("|") == 7]
+    assert len(shown) == 1 + 10
+    assert shown[0] == "|threads|batch 1|batch 2|batch 4|batch 8|batch 16|batch 32"
+    assert shown[1].startswith("mobilenet_v2.fp32|1|161|185|")
 
 
 def test_a_measurement_without_blocks_or_rivals_is_no_latency() -> None:

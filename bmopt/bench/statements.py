@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
-from bmopt.bench.report.quantities import amount, digits, percent, points, ratio_text
+from bmopt.bench.quantities import NONE, amount, digits, percent, points, ratio_text
 from bmopt.bench.statistics import RatioEstimate
-from bmopt.core.bench_document import Accuracy, Subject
+from bmopt.core.bench_document import Accuracy, GateLine, Subject
 
 Tone = Literal["good", "bad", "same", "open"]
 
@@ -17,7 +19,10 @@ _TONES: dict[str, Tone] = {
     "slower": "bad",
     "equivalent": "same",
     "undecided": "open",
+    "passed": "good",
+    "failed": "bad",
 }
+_WORST_FIRST = ("failed", "undecided", "passed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +61,21 @@ def interval_text(found: RatioEstimate, confidence: float) -> str:
 
 def accuracy_statement(found: Accuracy) -> Statement:
     """Return what the same samples say of a metric."""
-    value = _value(found, found.candidate)
+    value = score_text(found, found.candidate)
     samples = f"{found.samples} samples"
     if found.reference is None:
         return Statement(found.metric, "open", f"{found.metric} {value} on {samples}.")
-    both = f"{found.metric} {value} beside {_value(found, found.reference)} on {samples}"
+    both = f"{found.metric} {value} beside {score_text(found, found.reference)} on {samples}"
     if found.difference is None:
         return Statement(
-            "no interval", "open", f"{both}; how sure the difference is was not told."
+            "no interval",
+            "open",
+            f"{both}; {found.note or 'how sure the difference is was not told'}.",
         )
-    low, high = (change_text(found, end) for end in (found.difference.low, found.difference.high))
-    ends, unit = f"{low} to {high}", " points" if found.fraction else ""
     word, tone = _direction(found)
-    return Statement(word, tone, f"{both}; 99 % interval of the difference {ends}{unit}.")
+    return Statement(
+        word, tone, f"{both}; 99 % interval of the difference {difference_text(found)}."
+    )
 
 
 def size_statement(subject: Subject, reference: Subject) -> Statement | None:
@@ -82,6 +89,44 @@ def size_statement(subject: Subject, reference: Subject) -> Statement | None:
     return Statement(word, tone, f"size {sizes}, {percent(share, 1)} of it.")
 
 
+def failure_statement(subject: Subject) -> Statement:
+    """Return why a subject has no results, or only some."""
+    return Statement("failed", "bad", subject.error)
+
+
+def gate_statement(line: GateLine) -> Statement:
+    """Return what became of one condition."""
+    return Statement(line.outcome, _TONES.get(line.outcome, "open"), line.text)
+
+
+def gate_verdict(lines: Sequence[GateLine]) -> Statement:
+    """Return what became of all conditions: the worst outcome, and how many of each."""
+    counts = Counter(line.outcome for line in lines)
+    word = next((name for name in _WORST_FIRST if counts[name]), "undecided")
+    told = ", ".join(f"{counts[name]} {name}" for name in reversed(_WORST_FIRST) if counts[name])
+    conditions = "1 condition" if len(lines) == 1 else f"{len(lines)} conditions"
+    return Statement(word, _TONES[word], f"{conditions}: {told}.")
+
+
+def noise_sentence(found: RatioEstimate, confidence: float) -> str:
+    """Return how far two copies of the same model were apart, and what that means."""
+    said = {
+        "equivalent": "as it should be: no difference.",
+        "undecided": "no difference, but the run was too short or the host too busy to say it "
+        "as sharply as asked for.",
+    }.get(found.verdict, "a difference that is not there: do not trust differences of this size.")
+    text = f"The same model twice, measured in the same way: ratio {ratio_text(found.ratio)}"
+    return f"{text}, {interval_text(found, confidence)}; {said}"
+
+
+def difference_text(found: Accuracy) -> str:
+    """Return the interval of a metric's difference."""
+    if found.difference is None:
+        return NONE
+    low, high = (change_text(found, end) for end in (found.difference.low, found.difference.high))
+    return f"{low} to {high}{' points' if found.fraction else ''}"
+
+
 def change_text(found: Accuracy, change: float) -> str:
     """Return an end of an interval of a difference: percentage points of fractions."""
     if found.fraction:
@@ -89,7 +134,10 @@ def change_text(found: Accuracy, change: float) -> str:
     return f"{'+' if change >= 0 else ''}{digits(change)}"
 
 
-def _value(found: Accuracy, value: float) -> str:
+def score_text(found: Accuracy, value: float | None) -> str:
+    """Return a value of a metric."""
+    if value is None:
+        return NONE
     return percent(value) if found.fraction else digits(value)
 
 

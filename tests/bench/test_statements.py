@@ -4,13 +4,16 @@ import math
 
 import pytest
 
-from bmopt.bench.report.verdicts import (
+from bmopt.bench.statements import (
     accuracy_statement,
+    gate_statement,
+    gate_verdict,
     latency_statement,
+    noise_sentence,
     size_statement,
 )
 from bmopt.bench.statistics import RatioEstimate, Verdict
-from bmopt.core.bench_document import Accuracy, Subject
+from bmopt.core.bench_document import Accuracy, GateLine, Subject
 from bmopt.core.ranges import Interval
 
 
@@ -70,3 +73,34 @@ def test_size() -> None:
         "size 50.0 B instead of 200 B, 25.0 % of it.",
     )
     assert size_statement(Subject("b"), Subject("a", size_bytes=200)) is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "word", "tone", "said"),
+    [
+        (["passed"], "passed", "good", "1 condition: 1 passed."),
+        (["passed", "undecided"], "undecided", "open", "2 conditions: 1 passed, 1 undecided."),
+        (["undecided", "failed", "passed"], "failed", "bad",
+         "3 conditions: 1 passed, 1 undecided, 1 failed."),
+        (["failed", "failed"], "failed", "bad", "2 conditions: 2 failed."),
+    ],
+)  # fmt: skip
+def test_the_worst_condition_decides(outcomes: list[str], word: str, tone: str, said: str) -> None:
+    lines = [GateLine("b", "p50 +3%", outcome, f"p50: {outcome}") for outcome in outcomes]
+    found = gate_verdict(lines)
+    assert (found.word, found.tone, found.sentence) == (word, tone, said)
+    assert [gate_statement(line).word for line in lines] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("equivalent", "as it should be"),
+        ("undecided", "too short or the host too busy"),
+        ("slower", "do not trust differences of this size"),
+    ],
+)
+def test_noise(verdict: Verdict, said: str) -> None:
+    sentence = noise_sentence(RatioEstimate(1.0, 0.99, 1.01, verdict, 20), 0.99)
+    assert said in sentence
+    assert "ratio 1.000, 99 % interval 0.990 to 1.010; " in sentence

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bmopt.bench.report.quantities import amount, digits, percent, points, ratio_text, time_text
+from bmopt.bench.quantities import amount, digits, percent, points, ratio_text, time_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""``bmopt bench``: models and artifacts measured beside each other, each in its own process."""
