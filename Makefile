@@ -20,7 +20,7 @@ help: ## show this list
 
 install: $(VENV)/.installed ## make .venv and install bmopt into it
 
-demo: $(VENV)/.installed ## compile the shipped model to INT8 and print what it gained
+demo: $(VENV)/.installed ## compile the shipped model to INT8, measure both, draw the report
 	$(BIN)/bmopt demo -o demo-artifact
 
 test: lint types layers pytest ## all checks and tests, as CI runs them
@@ -58,6 +58,9 @@ bench: $(VENV)/.bench ## measure what docs/benchmarks.md tells; DATA=folder, tak
 	$(BIN)/python benchmarks/tensorrt_lint.py --data $(DATA) --json build/bench/tensorrt_lint.json
 	$(BIN)/python benchmarks/tensorrt_accuracy.py --data $(DATA) \
 	  --json build/bench/tensorrt_accuracy.json
+	$(BIN)/python benchmarks/overhead.py --json build/bench/overhead.json
+	$(BIN)/python benchmarks/verdicts.py --json build/bench/verdicts.json
+	$(BIN)/python benchmarks/peers/run.py --data $(DATA) --json build/bench/peers.json
 
 docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstrings
 	$(BIN)/python scripts/pass_pages.py docs/passes.md

@@ -78,6 +78,7 @@ def simulated(noise: Noise, args: argparse.Namespace) -> Compare:
             clock=host,
             duration_s=args.duration,
             precision=args.precision,
+            block_ms=BenchOptions().block_ms,
             seed=seed,
             environment=Environment({}),
             load=lambda: HostLoad(None, None, None, None),

@@ -72,7 +72,7 @@ def _add_latency(group: argparse._ArgumentGroup) -> None:
         metavar="MS",
         dest="block_ms",
         type=_above_zero,
-        help="least time in milliseconds that one runs before another does (default: 20)",
+        help="least time in milliseconds that one runs before another does (default: 5)",
     )
 
 

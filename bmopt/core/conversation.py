@@ -71,6 +71,11 @@ class Conversation:
         """The child's process."""
         return self._child.pid
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether the child died, or was ended because it did not answer."""
+        return self._death is not None
+
     def ask(
         self, command: str, *, timeout_s: float, told: Told | None = None, **given: object
     ) -> Any:  # noqa: ANN401 - whatever the command returns

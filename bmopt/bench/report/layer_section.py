@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bmopt.bench.quantities import NONE, percent, time_text
 from bmopt.bench.report.figure import shortened
-from bmopt.bench.report.markup import Child, Markup, bar, element, table
+from bmopt.bench.report.markup import Child, Markup, bar, element, joined, table
 from bmopt.bench.report.roofline_chart import BOUNDS, roofline_chart
 from bmopt.bench.report.run import Run
 from bmopt.core.bench_document import LayerRow, LayerTimes, TensorSqnr
@@ -62,7 +62,7 @@ def _row(row: LayerRow, whole: float, longest: float) -> tuple[Child, ...]:
     nodes = ", ".join(row.nodes) or NONE
     return (
         element("span", shortened(nodes, 60), title=nodes),
-        row.op,
+        _breakable(row.op),
         row.dtype,
         time_text(row.ns),
         percent(row.share or (row.ns / whole if whole else None), 1),
@@ -70,6 +70,12 @@ def _row(row: LayerRow, whole: float, longest: float) -> tuple[Child, ...]:
         row.bound or NONE,
         time_text(row.gain_ns),
     )
+
+
+def _breakable(op: str) -> Markup:
+    """Return a chain of ops that may go on in the next line behind a plus."""
+    first, *rest = op.split("+")
+    return joined(first, *(joined("+", element("wbr"), part) for part in rest))
 
 
 def sqnr_section(run: Run) -> Markup:

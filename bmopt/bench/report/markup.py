@@ -11,7 +11,7 @@ Child = str | float | None
 """Text, markup, a number, or nothing."""
 
 _NOTHING = ("", NONE, None)
-_VOID = ("meta", "br", "input")
+_VOID = ("meta", "br", "input", "wbr")
 
 
 class Markup(str):

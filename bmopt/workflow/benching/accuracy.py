@@ -21,11 +21,22 @@ def measure_accuracy(session: Session) -> None:
             runners, session.samples, options.batch_size, options.parsed_metrics()
         )
     except BmoptError as error:
-        session.problems.append(f"accuracy was not measured: {error}")
+        _failed(session, error)
         return
     for name, failure in found.failures.items():
         session.fail(name, failure)
     _put(session, found)
+
+
+def _failed(session: Session, error: BmoptError) -> None:
+    """Leave out a reference that died, and measure the others; else tell what went wrong."""
+    reference = session.reference
+    if not reference.is_dead:
+        session.problems.append(f"accuracy was not measured: {error}")
+        return
+    session.fail(reference.name, error)
+    if session.workers:
+        measure_accuracy(session)
 
 
 def _put(session: Session, found: SideBySide) -> None:

@@ -108,7 +108,7 @@ def measure_layer_noise(session: Session) -> None:
         try:
             found = session.samples.layer_noise(reference.opened, worker.opened)
         except BmoptError as error:
-            session.problems.append(f"error inside {worker.name} was not measured: {error}")
+            session.notes.append(f"error inside {worker.name} was not measured: {error}")
             continue
         named = (dataclasses.replace(one, subject=worker.name) for one in found)
         outputs = {one.tensor for one in session.document.layer_sqnr if one.subject == worker.name}

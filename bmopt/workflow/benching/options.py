@@ -57,7 +57,7 @@ class BenchOptions:
     batch_size: int = 16
     duration_s: float = 10.0
     precision: float = 0.01
-    block_ms: float = 20.0
+    block_ms: float = 5.0
     seed: int = 0
     metrics: tuple[str, ...] = ()
     fail_if: str = ""

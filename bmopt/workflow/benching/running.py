@@ -22,7 +22,7 @@ from bmopt.workflow.benching.layers import measure_layer_noise, measure_layers
 from bmopt.workflow.benching.options import BenchOptions
 from bmopt.workflow.benching.scenarios import measure_scenarios
 from bmopt.workflow.benching.session import Session
-from bmopt.workflow.benching.workers import WORKER
+from bmopt.workflow.benching.workers import WORKER, Worker
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.shared_inputs import require_same_inputs
 
@@ -133,20 +133,23 @@ def _has_results(document: BenchDocument) -> bool:
 def _open(session: Session) -> None:
     """Open all subjects and the samples, and feed everyone."""
     session.progress.step("opening")
-    for subject in session.document.subjects:
-        worker = session.start(subject.name, subject.spec)
-        try:
-            worker.open()
-            session.keep(worker)
-            require_same_inputs([session.reference.opened, worker.opened])
-        except BmoptError as error:
-            session.fail(subject.name, error)
+    for worker in [session.start(one.name, one.spec) for one in session.document.subjects]:
+        _open_subject(session, worker)
     if not session.workers:
         return
     session.samples.open([worker.as_fed() for worker in session.workers])
     for _ in session.each(lambda worker: worker.ask("feed", feeds=session.feeds)):
         pass
     session.put(subjects=tuple(_record(session, subject) for subject in session.document.subjects))
+
+
+def _open_subject(session: Session, worker: Worker) -> None:
+    try:
+        worker.open()
+        session.keep(worker)
+        require_same_inputs([session.reference.opened, worker.opened])
+    except BmoptError as error:
+        session.fail(worker.name, error)
 
 
 def _record(session: Session, subject: Subject) -> Subject:
@@ -217,7 +220,7 @@ def _warnings(session: Session, *, interrupted: bool) -> list[str]:
         environment = Environment(document.environment)
         floor = None if document.noise_floor is None else floor_of(document.noise_floor)
         found += warnings_of(document.measurement, environment, floor)
-    found += session.problems
+    found += [*session.problems, *session.notes]
     if interrupted:
         found.append("interrupted: what had ended by then is here, the rest is missing")
     return found

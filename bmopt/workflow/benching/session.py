@@ -32,6 +32,7 @@ class Session:
         failures: Subject -> what ended it, in one line.
         problems: What could not be measured though every subject is well, such as accuracy
             without labels; in one line each.
+        notes: What else a reader should know; in one line each.
         comparisons: Candidate -> its metrics beside the reference's.
     """
 
@@ -49,6 +50,7 @@ class Session:
         self.samples = stack.enter_context(RemoteSamples(options))
         self.failures: dict[str, str] = {}
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.comparisons: dict[str, Any] = {}
         self._stack = stack
         self._module = module

@@ -41,6 +41,11 @@ class Worker:
         return self._talk.started_ns
 
     @property
+    def is_dead(self) -> bool:
+        """Whether its process died, or was ended because it did not answer."""
+        return self._talk.is_dead
+
+    @property
     def opened(self) -> Opened:
         """What was opened."""
         assert self._opened is not None, "open the subject first"

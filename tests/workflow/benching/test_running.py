@@ -171,6 +171,26 @@ def test_a_crash_under_load_keeps_what_was_measured_before(tmp_path: Path) -> No
     assert result.document.accuracy
 
 
+def test_a_reference_that_dies_while_it_is_scored_leaves_the_others(tmp_path: Path) -> None:
+    crash, well = copy(tmp_path, "crash-3.onnx"), copy(tmp_path, "well.onnx")
+    result = bench(crash, DEMO.model, well, only=("accuracy",))
+    assert list(result.failures) == ["crash-3.onnx"]
+    assert result.problems == ()
+    assert {one.subject for one in result.document.accuracy} == {"well.onnx"}
+
+
+def test_graphs_with_nothing_in_common_are_no_failure(tmp_path: Path) -> None:
+    one = write_text_model(
+        tmp_path / "one.onnx", "g (float[1, 3] x) => (float[1, 3] y) { y = Relu(x) }"
+    )
+    other = write_text_model(
+        tmp_path / "other.onnx", "g (float[1, 3] x) => (float[1, 3] z) { z = Relu(x) }"
+    )
+    result = bench(one, other, data="random:4", only=("latency", "sqnr"))
+    assert result.exit_code == 0
+    assert any("no tensors of the same name" in text for text in result.document.warnings)
+
+
 def test_a_model_with_other_inputs_is_named(tmp_path: Path) -> None:
     other = write_text_model(
         tmp_path / "other.onnx", "g (float[n, 3] picture) => (float[n, 3] y) { y = Relu(picture) }"
