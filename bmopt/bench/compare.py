@@ -26,7 +26,7 @@ from bmopt.errors import BmoptError, DataError, UsageError
 
 __all__ = [
     "SAME",
-    "Compared",
+    "Interleaved",
     "LatencyInterrupted",
     "compare_latency",
     "compare_variants",
@@ -46,7 +46,7 @@ _LOOK_AGAIN = 1.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class Interleaved:
     """What came of variants that took turns.
 
     Attributes:
@@ -65,7 +65,7 @@ class LatencyInterrupted(KeyboardInterrupt):
         compared: Everything that had ended by then.
     """
 
-    def __init__(self, compared: Compared) -> None:
+    def __init__(self, compared: Interleaved) -> None:
         super().__init__("interrupted")
         self.compared = compared
 
@@ -130,7 +130,7 @@ def compare_variants(
     load: Load = host_load,
     progress: Progress | None = None,
     before_turn: Callable[[], None] | None = None,
-) -> Compared:
+) -> Interleaved:
     """Time variants in turns of short blocks until their ratios are known well enough.
 
     Every variant is first run until its latency stops falling. Then turns run until the
@@ -228,14 +228,14 @@ class _Race:
                 return
             before = now
 
-    def compared(self, environment: Environment) -> Compared:
+    def compared(self, environment: Environment) -> Interleaved:
         """Return the whole turns so far."""
         blocks = tuple(
             dataclasses.replace(block, index=index) for index, block in enumerate(self._blocks)
         )
         names = tuple(variant.name for variant in self._variants)
         found = Measurement(names, blocks, environment, self._settings) if blocks else None
-        return Compared(found, dict(self._failures))
+        return Interleaved(found, dict(self._failures))
 
     def _turns(self, origin: int, before_turn: Callable[[], None] | None) -> Iterator[None]:
         """Run turns without end and keep their blocks."""

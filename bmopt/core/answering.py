@@ -1,4 +1,4 @@
-"""The child's side of a conversation: ``python -m bmopt.core.answering MODULE FD``."""
+"""The child's side of a conversation: ``python -m bmopt.core.answering MODULE FD fix``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import multiprocessing.connection
 import sys
 from collections.abc import Mapping, Sequence
 
-from bmopt.core.conversation import DONE, FAILED, TOLD, Command
+from bmopt.core.addresses import execute_fixed
+from bmopt.core.conversation import AS_THEY_ARE, CHILD, DONE, FAILED, FIX, TOLD, Command
 from bmopt.errors import BmoptError
 
 
@@ -34,8 +35,13 @@ def answer_requests(handle: int, commands: Mapping[str, Command]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Answer with the commands of a module, which is not this one: pickles name their module."""
-    _, module, handle = argv
+    """Answer with the commands of a module, which is not this one: pickles name their module.
+
+    With ``fix`` as the last argument, this program first goes on at fixed addresses if it can.
+    """
+    _, module, handle, addresses = argv
+    if addresses == FIX:
+        execute_fixed(["-m", CHILD, module, handle, AS_THEY_ARE])
     answer_requests(int(handle), importlib.import_module(module).commands())
     return 0
 

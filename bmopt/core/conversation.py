@@ -22,7 +22,10 @@ from bmopt.errors import IsolatedToolError
 DONE, FAILED, TOLD = "done", "failed", "told"
 """Kinds of what a child says."""
 
-_CHILD = "bmopt.core.answering"
+CHILD = "bmopt.core.answering"
+FIX, AS_THEY_ARE = "fix", "as-they-are"
+"""What a child does with its addresses; see ``bmopt.core.addresses``."""
+
 _LAST_BREATH_S = 5.0
 
 Told = Callable[[Any], None]
@@ -40,8 +43,10 @@ class Conversation:
         started_ns: When it was started, by the monotonic clock.
     """
 
-    def __init__(self, name: str, module: str) -> None:
+    def __init__(self, name: str, module: str, *, fixed_addresses: bool = False) -> None:
         """Start a child that answers with what ``module``'s function ``commands`` returns.
+
+        With ``fixed_addresses`` it asks for the same addresses that every such child has.
 
         Raises:
             IsolatedToolError: It cannot be started.
@@ -51,10 +56,11 @@ class Conversation:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._pipe, theirs = multiprocessing.Pipe()
         handle = theirs.fileno()
+        addresses = FIX if fixed_addresses else AS_THEY_ARE
         self.started_ns = time.monotonic_ns()
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", _CHILD, module, str(handle)],
+                [sys.executable, "-m", CHILD, module, str(handle), addresses],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,

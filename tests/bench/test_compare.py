@@ -8,7 +8,7 @@ import pytest
 
 from bmopt.bench.compare import (
     SAME,
-    Compared,
+    Interleaved,
     LatencyInterrupted,
     compare_latency,
     compare_variants,
@@ -177,7 +177,7 @@ class ScriptedVariant:
         return self._local.block(least_ns)
 
 
-def race(clock: ScriptedClock, *variants: ScriptedVariant, **options: Any) -> Compared:
+def race(clock: ScriptedClock, *variants: ScriptedVariant, **options: Any) -> Interleaved:
     return compare_variants(
         variants,
         Settings(),

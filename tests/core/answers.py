@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping
 
+from bmopt.core.addresses import are_fixed
 from bmopt.core.conversation import Command, Told
 from bmopt.errors import DataError
 
@@ -50,5 +52,12 @@ def pid(tell: Told) -> int:
     return os.getpid()
 
 
+def where(tell: Told) -> tuple[bool, int]:
+    """Whether addresses are fixed, and where a function of the C library is."""
+    del tell
+    address = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
+    return are_fixed(), int(address or 0)
+
+
 def commands() -> Mapping[str, Command]:
-    return {one.__name__: one for one in (add, refuse, crash, hang, bug, leave, pid)}
+    return {one.__name__: one for one in (add, refuse, crash, hang, bug, leave, pid, where)}

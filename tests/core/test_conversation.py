@@ -83,3 +83,23 @@ def test_closing_ends_the_child(talk: Conversation) -> None:
     assert pid == talk.pid
     talk.close()
     assert not is_running(pid)
+
+
+def test_children_may_have_the_same_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def addresses(*, fixed: bool) -> list[tuple[bool, int]]:
+        found = []
+        for _ in range(3):
+            with Conversation("it", "tests.core.answers", fixed_addresses=fixed) as talk:
+                assert talk.ask("pid", timeout_s=30) == talk.pid
+                found.append(tuple(talk.ask("where", timeout_s=30)))
+        return found
+
+    fixed = addresses(fixed=True)
+    if not fixed[0][0]:
+        pytest.skip("this system keeps addresses random")
+    assert len(set(fixed)) == 1
+    as_they_are = addresses(fixed=False)
+    assert not as_they_are[0][0]
+    assert len(set(as_they_are)) > 1

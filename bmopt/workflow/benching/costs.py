@@ -48,7 +48,8 @@ def _cost(session: Session, worker: Worker) -> ProcessCost:
     options = session.options
     feeds = [fitted_feeds(one, worker.opened.inputs) for one in session.feeds[:_FEEDS]]
     is_cold = _evict(worker.opened)
-    with session.process(worker.name, worker.text) as own:
+    # As a deployment would be; to fix them takes time, too.
+    with session.process(worker.name, worker.text, fixed_addresses=False) as own:
         found: Mapping[str, int | None] = own.ask(
             "cost",
             text=worker.text,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmopt.bench.clock import MONOTONIC, Clock
-from bmopt.bench.compare import SAME, Compared, LatencyInterrupted, compare_variants
+from bmopt.bench.compare import SAME, Interleaved, LatencyInterrupted, compare_variants
 from bmopt.bench.noise import parted
 from bmopt.core.measurement import Environment, Fact, Settings
 from bmopt.errors import BmoptError
@@ -55,11 +55,15 @@ def _ready(session: Session, again: Worker) -> list[Worker]:
     return [again]
 
 
-def _compared(session: Session, workers: Sequence[Worker]) -> Compared:
+def _compared(session: Session, workers: Sequence[Worker]) -> Interleaved:
     options = session.options
     variants = [RemoteVariant(worker) for worker in workers]
     stirring = Stirring(variants, options, _cpus(workers))
-    facts: dict[str, Fact] = {"threads.cpus": stirring.cpus, "schedule.block_ms": options.block_ms}
+    facts: dict[str, Fact] = {
+        "threads.cpus": stirring.cpus,
+        "schedule.block_ms": options.block_ms,
+        "schedule.same_addresses": all(one.opened.has_fixed_addresses for one in workers),
+    }
     session.add_facts(facts)
     found = compare_variants(
         variants,
@@ -73,7 +77,7 @@ def _compared(session: Session, workers: Sequence[Worker]) -> Compared:
     return found
 
 
-def _put(session: Session, again: str, found: Compared) -> None:
+def _put(session: Session, again: str, found: Interleaved) -> None:
     for name, error in found.failures.items():
         if name == again:
             session.problems.append(f"the noise floor was not measured: {error}")

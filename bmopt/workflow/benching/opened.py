@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from bmopt.core.addresses import are_fixed
 from bmopt.core.dataset import InputSpec
 from bmopt.core.host import NOT_INSTALLED, versions
 from bmopt.core.measurement import Fact
@@ -40,6 +41,7 @@ class Opened:
         engine: The engine's name and version.
         versions: Package -> version, of the engine.
         settings: How the engine runs, where there is a choice.
+        has_fixed_addresses: Whether its process has the addresses of all others.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Opened:
     engine: str
     versions: Mapping[str, str]
     settings: Mapping[str, Fact]
+    has_fixed_addresses: bool
 
 
 def opened(subject: Subject) -> Opened:
@@ -79,6 +82,7 @@ def opened(subject: Subject) -> Opened:
         engine=f"{first} {own.get(first, '')}".strip(),
         versions=own,
         settings=_settings(subject),
+        has_fixed_addresses=are_fixed(),
     )
 
 

@@ -90,9 +90,9 @@ class Session:
         """Start a process for a subject; it ends with the session at the latest."""
         return self._stack.enter_context(self.process(name, text))
 
-    def process(self, name: str, text: str) -> Worker:
+    def process(self, name: str, text: str, *, fixed_addresses: bool = True) -> Worker:
         """Start a process for a subject; a context manager that ends it."""
-        return Worker(name, text, self.options, self._module)
+        return Worker(name, text, self.options, self._module, fixed_addresses=fixed_addresses)
 
     def keep(self, worker: Worker) -> None:
         """Make a process the one of its subject."""

@@ -28,11 +28,19 @@ class Worker:
         text: What the user wrote.
     """
 
-    def __init__(self, name: str, text: str, options: BenchOptions, module: str = WORKER) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        options: BenchOptions,
+        module: str = WORKER,
+        *,
+        fixed_addresses: bool = True,
+    ) -> None:
         self.name = name
         self.text = text
         self._options = options
-        self._talk = Conversation(f"{text}: its process", module)
+        self._talk = Conversation(f"{text}: its process", module, fixed_addresses=fixed_addresses)
         self._opened: Opened | None = None
 
     @property
