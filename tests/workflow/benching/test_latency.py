@@ -34,7 +34,7 @@ def stir(
     """Run turns of 80 ms with two variants."""
     clock = [0]
     variants = [Asked(clock, opening_ms), Asked(clock, opening_ms)]
-    options = BenchOptions(threads=threads)
+    options = BenchOptions(threads=threads, block_ms=20.0)
     stirring = Stirring(variants, options, cpus, clock=lambda: clock[0])  # type: ignore[arg-type]
     for _ in range(turns):
         stirring.turn()
