@@ -32,6 +32,8 @@ def test_verdicts_are_right_on_a_host_that_is_not_quiet(tmp_path: Path, host: st
 
 
 def test_out_of_time_is_undecided_and_misses_the_target(tmp_path: Path) -> None:
-    code, rows = run(tmp_path / "rows.json", "--runs", "3", "--only", "quiet", "--duration", "0.04")
+    code, rows = run(
+        tmp_path / "rows.json", "--runs", "3", "--only", "quiet", "--duration", "0.04"
+    )
     assert code == 1
     assert [row["verdicts"] for row in rows] == [{"undecided": 3}] * 2
