@@ -109,11 +109,9 @@ def _run(session: Session) -> bool:
         _open(session)
         if session.workers:
             session.describe()
-            for name in session.options.sections:
+            for measure in _steps(session.options.sections):
                 if session.workers:
-                    _SECTIONS[name](session)
-                if name == "latency" or name == session.options.sections[-1]:
-                    _scenarios_once(session)
+                    measure(session)
     except KeyboardInterrupt:
         if not _has_results(session.document):
             raise
@@ -121,9 +119,11 @@ def _run(session: Session) -> bool:
     return False
 
 
-def _scenarios_once(session: Session) -> None:
-    if session.workers and not session.document.scenarios:
-        measure_scenarios(session)
+def _steps(sections: Sequence[str]) -> list[Callable[[Session], None]]:
+    """Return what is measured, in order: load scenarios behind latency, which comes first."""
+    chosen = [_SECTIONS[name] for name in sections]
+    place = 1 if "latency" in sections else 0
+    return [*chosen[:place], measure_scenarios, *chosen[place:]]
 
 
 def _has_results(document: BenchDocument) -> bool:

@@ -191,6 +191,15 @@ def test_graphs_with_nothing_in_common_are_no_failure(tmp_path: Path) -> None:
     assert any("no tensors of the same name" in text for text in result.document.warnings)
 
 
+def test_scenarios_alone() -> None:
+    document = bench(
+        DEMO.model, only=("costs",), skip=("costs",), scenarios=("single-stream",)
+    ).document
+    assert [run.settings.scenario for run in document.scenarios] == ["single-stream"]
+    assert document.measurement is None
+    assert document.processes == ()
+
+
 def test_a_model_with_other_inputs_is_named(tmp_path: Path) -> None:
     other = write_text_model(
         tmp_path / "other.onnx", "g (float[n, 3] picture) => (float[n, 3] y) { y = Relu(picture) }"
