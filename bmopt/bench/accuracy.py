@@ -11,7 +11,7 @@ from bmopt.bench.likeness import decibel_values
 from bmopt.bench.metric import RIGHT
 from bmopt.bench.paired import Paired
 from bmopt.bench.scoring import compare_models
-from bmopt.bench.side_by_side import SideBySide
+from bmopt.bench.side_by_side import AGREEMENT, SideBySide
 from bmopt.core.dataset import Dataset
 from bmopt.core.ranges import Interval
 from bmopt.core.runner import Runner
@@ -20,8 +20,8 @@ from bmopt.errors import DataError, UsageError
 Metric = Literal["top1", "top5", "agreement", "none"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
-_REFERENCE = "reference"
-_CANDIDATE = "candidate"
+REFERENCE = "reference"
+CANDIDATE = "candidate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +50,15 @@ class AccuracyReport:
         output: The output that holds the class scores; None where none does.
         reference: Metric -> the reference's fraction.
         candidate: Metric -> the candidate's fraction.
-        agreement: Fraction of samples on which both choose the same class; None without scores.
+        agreement: Fraction of samples on which both choose the same class, or of decisions that
+            are the same where the metric is agreement; None without either.
         sqnr_db: Output -> signal-to-noise ratio in dB; infinite where the outputs are equal.
         incomparable: Outputs that are not numbers, or differ in shape.
         difference: 99 % interval of candidate minus reference top-1; None without labels.
         top1: Which samples each got right, packed; None without labels.
     """
 
-    metric: Metric
+    metric: str
     samples: int
     output: str | None
     reference: Mapping[str, float]
@@ -86,13 +87,13 @@ class AccuracyReport:
         return self.reference_score - self.candidate_score
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON value; infinite decibels are the strings ``"inf"`` and ``"-inf"``."""
+        """Return a JSON value; what is not finite is ``"inf"``, ``"-inf"`` or ``"nan"``."""
         return {
             "metric": self.metric,
             "samples": self.samples,
             "output": self.output,
-            "reference": dict(self.reference),
-            "candidate": dict(self.candidate),
+            "reference": decibel_values(self.reference),
+            "candidate": decibel_values(self.candidate),
             "agreement": self.agreement,
             "sqnr_db": decibel_values(self.sqnr_db),
             "incomparable": list(self.incomparable),
@@ -153,21 +154,35 @@ def compare_accuracy(
     """
     if metric in ("top1", "top5") and not dataset.has_labels:
         raise DataError(f"{dataset.name}: has no labels for {metric}; use --metric agreement")
-    runners = {_REFERENCE: reference, _CANDIDATE: candidate}
+    runners = {REFERENCE: reference, CANDIDATE: candidate}
     found = compare_models(runners, dataset, batch_size, output=output)
-    if _CANDIDATE in found.failures:
-        raise found.failures[_CANDIDATE]
-    likeness = found.likeness[_CANDIDATE]
-    agreed = {} if likeness.agreed is None else {"agreement": likeness.agreed}
-    before = {**_values(found, _REFERENCE), **dict.fromkeys(agreed, 1.0)}
+    if CANDIDATE in found.failures:
+        raise found.failures[CANDIDATE]
+    report = accuracy_report(found, seed=seed)
+    return dataclasses.replace(report, metric=_chosen(metric, report.reference))
+
+
+def accuracy_report(found: SideBySide, metric: str = "none", *, seed: int = 0) -> AccuracyReport:
+    """Return the report of a ``reference`` and a ``candidate`` that ran side by side.
+
+    Args:
+        found: What both scored.
+        metric: Name of the metric that decides.
+        seed: Of the bootstrap.
+    """
+    likeness = found.likeness[CANDIDATE]
+    before, after = _values(found, REFERENCE), _values(found, CANDIDATE)
+    if likeness.agreed is not None:
+        before.setdefault(AGREEMENT, 1.0)
+        after.setdefault(AGREEMENT, likeness.agreed)
     hits = _hits(found)
     return AccuracyReport(
-        metric=_chosen(metric, before),
+        metric=metric,
         samples=found.samples,
         output=found.output,
         reference=before,
-        candidate={**_values(found, _CANDIDATE), **agreed},
-        agreement=likeness.agreed,
+        candidate=after,
+        agreement=after.get(AGREEMENT),
         sqnr_db=likeness.sqnr_db,
         incomparable=likeness.incomparable,
         difference=None if hits is None else hits.difference(seed=seed),
@@ -183,7 +198,7 @@ def _hits(found: SideBySide) -> Paired | None:
     """Return which samples each model got right, None without labels or class scores."""
     for each in found.scored:
         if isinstance(each.metric, Top1):
-            return Paired.of(each.rows[_REFERENCE][RIGHT], each.rows[_CANDIDATE][RIGHT])
+            return Paired.of(each.rows[REFERENCE][RIGHT], each.rows[CANDIDATE][RIGHT])
     return None
 
 

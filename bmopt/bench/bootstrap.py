@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def paired_bootstrap(
     before, after = reference.value(), candidate.value()
     if not (math.isfinite(before) and math.isfinite(after)):
         return None
-    drawn = _draws(reference, candidate, seed)
+    drawn = _draws((reference, candidate), seed)
     floor = unseen_share(reference.samples, confidence) if fraction else 0.0
     return summarised((before, after), drawn, reference.samples, floor, confidence)
 
@@ -99,6 +100,34 @@ def summarised(
     return Difference(
         change.interval, None if relative is None else relative.interval, kept.shape[1], confidence
     )
+
+
+def value_interval(
+    found: Estimator, *, fraction: bool, confidence: float = 0.99, seed: int = 0
+) -> Interval | None:
+    """Return a bootstrap interval of one model's value, or None below ten samples.
+
+    As ``paired_bootstrap``, but for values that may be infinite, as decibels are: where one on a
+    resample is, the ends are order statistics, however few the resamples. None too where the
+    value is no number.
+
+    Args:
+        found: The model's samples.
+        fraction: As for ``paired_bootstrap``.
+        confidence: Coverage.
+        seed: Of the resamples.
+    """
+    value = found.value()
+    if found.samples < FEWEST_SAMPLES or math.isnan(value):
+        return None
+    drawn = _draws((found,), seed)[0]
+    drawn = drawn[~np.isnan(drawn)]
+    if math.isfinite(value) and np.isfinite(drawn).all():
+        floor = unseen_share(found.samples, confidence) if fraction else 0.0
+        return _reaching(_interval(drawn, value, found.samples, confidence), floor).interval
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(drawn, (tail, 1.0 - tail), method="inverted_cdf")
+    return Interval(min(float(low), value), max(float(high), value))
 
 
 def unseen_share(samples: int, confidence: float) -> float:
@@ -137,17 +166,17 @@ def _interval(drawn: Floats, estimate: float, samples: int, confidence: float) -
     return _Around(Interval(min(float(low), estimate), max(float(high), estimate)), estimate)
 
 
-def _draws(reference: Estimator, candidate: Estimator, seed: int) -> Floats:
-    """Return both models' values on the same resamples, ``[2, resamples]``."""
-    samples = reference.samples
-    affordable = _BUDGET // max(1, reference.work + candidate.work)
+def _draws(estimators: Sequence[Estimator], seed: int) -> Floats:
+    """Return all models' values on the same resamples, ``[models, resamples]``."""
+    samples = estimators[0].samples
+    affordable = _BUDGET // max(1, sum(each.work for each in estimators))
     total = min(RESAMPLES, max(_FEWEST_RESAMPLES, affordable))
     chunk = max(1, _CHUNK // samples)
     generator = np.random.default_rng(seed)
     parts = []
     for begin in range(0, total, chunk):
         counts = _counts(generator, min(chunk, total - begin), samples)
-        parts.append(np.stack([reference.values(counts), candidate.values(counts)]))
+        parts.append(np.stack([each.values(counts) for each in estimators]))
     return np.concatenate(parts, axis=1)
 
 

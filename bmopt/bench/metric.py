@@ -26,6 +26,9 @@ Rows = Mapping[str, Array]
 RIGHT = "right"
 """The rows of a metric that only asks whether a sample is right."""
 
+NO_OPTION: Mapping[str, bool] = {"option": False}
+"""Metadata of a field that ``bound`` fills and a text cannot."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
@@ -80,9 +83,19 @@ class Metric(abc.ABC):
         return True
 
     @property
+    def unit(self) -> str:
+        """What stands behind the value; empty for a bare number."""
+        return ""
+
+    @property
     def needs_labels(self) -> bool:
         """Whether there is no value without labels."""
         return True
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether it tells how like the reference's outputs are, which makes that one perfect."""
+        return False
 
     def load_labels(self) -> Array | None:
         """Return the labels in the file ``labels``, None where there is no such option.
@@ -113,6 +126,28 @@ class Metric(abc.ABC):
             DataError: The labels are missing or do not fit the outputs.
             UsageError: The outputs are not what the metric reads.
         """
+
+    def beside(
+        self,
+        expected: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        labels: Array | None,
+        size: int,
+    ) -> Rows:
+        """Return the rows of a batch with the reference's outputs at hand.
+
+        Args:
+            expected: The reference's outputs of the same batch; only a relative metric reads them.
+            outputs: As for ``score``.
+            labels: As for ``score``.
+            size: As for ``score``.
+
+        Raises:
+            DataError: As ``score`` does.
+            UsageError: As ``score`` does.
+        """
+        del expected
+        return self.score(outputs, labels, size)
 
     @abc.abstractmethod
     def estimator(self, rows: Rows) -> Estimator:

@@ -12,10 +12,12 @@ import typing
 from collections.abc import Mapping
 from fractions import Fraction
 
+from bmopt.bench.agreement import Agreement
 from bmopt.bench.classification_metrics import F1, Precision, Recall, Top1, Top5
 from bmopt.bench.detection_metrics import MeanAveragePrecision, MeanAveragePrecision50
 from bmopt.bench.metric import Metric
 from bmopt.bench.regression_metrics import MeanAbsoluteError, MeanSquaredError
+from bmopt.bench.relative_metrics import CosineSimilarity, SignalToNoise
 from bmopt.bench.transcription_metrics import CharacterErrorRate, WordErrorRate
 from bmopt.bench.user_function import names_function, user_function
 from bmopt.bench.user_metric import UserMetric
@@ -35,6 +37,9 @@ METRIC_KINDS: Mapping[str, type[Metric]] = {
         MeanAveragePrecision50,
         WordErrorRate,
         CharacterErrorRate,
+        Agreement,
+        SignalToNoise,
+        CosineSimilarity,
     )
 }
 
@@ -55,7 +60,7 @@ def parse_metric(text: str) -> Metric:
         raise UsageError(f"metric {text!r}: {hint} or write module:function")
     metric = METRIC_KINDS[kind]
     hints = typing.get_type_hints(metric)
-    known = {field.name for field in dataclasses.fields(metric)}
+    known = {field.name for field in _options(metric)}
     values: dict[str, typing.Any] = {}
     for part in rest.split(",") if rest else []:
         name, found, value = part.partition("=")
@@ -76,12 +81,17 @@ def metric_text(metric: Metric) -> str:
     if isinstance(metric, UserMetric):
         return metric.function
     shown = []
-    for field in dataclasses.fields(metric):
+    for field in _options(type(metric)):
         value = getattr(metric, field.name)
         if value != field.default:
             name = "" if field.name == metric.positional else f"{field.name}="
             shown.append(f"{name}{value}")
     return metric.kind + (":" + ",".join(shown) if shown else "")
+
+
+def _options(metric: type[Metric]) -> list[dataclasses.Field[typing.Any]]:
+    """Return the fields that a text sets."""
+    return [field for field in dataclasses.fields(metric) if field.metadata.get("option", True)]
 
 
 def _converted(text: str, part: str, value: str, hint: object) -> object:

@@ -34,6 +34,7 @@ class Comparison:
         difference: Intervals of what changed; None where there is none, see ``note``.
         test: McNemar's test, of a metric that only asks whether a sample is right.
         note: Why there is no interval; empty where there is one.
+        is_relative: Whether it tells how like the reference's outputs are.
     """
 
     metric: str
@@ -45,6 +46,7 @@ class Comparison:
     difference: Difference | None
     test: McNemar | None = None
     note: str = ""
+    is_relative: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON value; intervals are ``[low, high]``, what is not finite is null."""
@@ -102,7 +104,9 @@ class SideBySide:
     def comparisons(
         self, candidate: str, *, confidence: float = 0.99, seed: int = 0
     ) -> tuple[Comparison, ...]:
-        """Return every metric of a candidate beside the reference's, agreement last.
+        """Return every metric of a candidate beside the reference's, and agreement of classes.
+
+        The latter comes last, unless it is one of the metrics.
 
         Raises:
             UsageError: There is no such candidate, or its run failed.
@@ -112,7 +116,7 @@ class SideBySide:
             raise UsageError(f"candidate {candidate!r}: {why}")
         found = [self._compared(each, candidate, confidence, seed) for each in self.scored]
         agreement = self.likeness[candidate].agreement
-        if agreement is not None:
+        if agreement is not None and all(one.metric != AGREEMENT for one in found):
             found.append(_of_agreement(agreement, confidence, seed))
         return tuple(found)
 
@@ -153,7 +157,8 @@ class SideBySide:
         test = None
         if RIGHT in before:
             pair = Paired.of(before[RIGHT], after[RIGHT])
-            found, test = pair.bootstrap(confidence=confidence, seed=seed), pair.mcnemar()
+            found = pair.bootstrap(confidence=confidence, seed=seed)
+            test = None if metric.is_relative else pair.mcnemar()
         else:
             found = paired_bootstrap(
                 metric.estimator(before),
@@ -171,8 +176,17 @@ class SideBySide:
             is_fraction=metric.is_fraction,
             difference=found,
             test=test,
-            note="" if found is not None else _why_none(metric.name, self.samples),
+            note="" if found is not None else self._why_none(scored),
+            is_relative=metric.is_relative,
         )
+
+    def _why_none(self, scored: Scored) -> str:
+        name = scored.metric.name
+        if self.samples < FEWEST_SAMPLES:
+            return f"{name} needs {FEWEST_SAMPLES} samples for an interval, {self.samples} ran"
+        if math.isinf(scored.values[self.reference]):
+            return f"{name} of the reference is infinite, and there is no difference from that"
+        return f"{name} is not a number"
 
 
 def _of_agreement(pair: Paired, confidence: float, seed: int) -> Comparison:
@@ -185,13 +199,8 @@ def _of_agreement(pair: Paired, confidence: float, seed: int) -> Comparison:
         higher_is_better=True,
         is_fraction=True,
         difference=pair.bootstrap(confidence=confidence, seed=seed),
+        is_relative=True,
     )
-
-
-def _why_none(name: str, samples: int) -> str:
-    if samples < FEWEST_SAMPLES:
-        return f"{name} needs {FEWEST_SAMPLES} samples for an interval, {samples} ran"
-    return f"{name} is not a number"
 
 
 def _ends(interval: Interval) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmopt.bench.scoring import compare_models
-from bmopt.bench.side_by_side import AGREEMENT, Comparison, SideBySide
+from bmopt.bench.side_by_side import Comparison, SideBySide
 from bmopt.core.bench_document import Accuracy, TensorSqnr
 from bmopt.core.runner import Runner
 from bmopt.errors import BmoptError
@@ -64,10 +64,8 @@ def _row(name: str, one: Comparison) -> Accuracy:
         subject=name,
         metric=one.metric,
         candidate=one.candidate,
-        reference=None if one.metric == AGREEMENT else one.reference,
-        difference=None
-        if one.difference is None or one.metric == AGREEMENT
-        else one.difference.change,
+        reference=None if one.is_relative else one.reference,
+        difference=None if one.difference is None or one.is_relative else one.difference.change,
         p_value=None if one.test is None else one.test.mid_p,
         samples=one.samples,
         fraction=one.is_fraction,
