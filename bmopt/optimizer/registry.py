@@ -11,9 +11,12 @@ from bmopt.optimizer.pass_base import Pass
 _PACKAGE = "bmopt.optimizer.passes"
 
 PASSES: dict[str, str] = {
+    "absorb-bias": "absorb_bias:AbsorbBias",
     "cast-float": "cast_float:CastFloat",
+    "correct-weights": "correct_weights:CorrectWeights",
     "drop-dead": "drop_dead:DropDead",
     "drop-no-ops": "drop_no_ops:DropNoOps",
+    "equalize": "equalize:Equalize",
     "fold-affine": "fold_affine:FoldAffine",
     "fold-batch-norm": "fold_batch_norm:FoldBatchNorm",
     "fold-constants": "fold_constants:FoldConstants",
