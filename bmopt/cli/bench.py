@@ -159,6 +159,13 @@ def _add_scope(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--any-host", action="store_true", help="open artifacts for other hosts as well as can be"
     )
+    group.add_argument(
+        "--latency-table",
+        metavar="FILE",
+        type=Path,
+        help="with a float model and its 8-bit artifact: write what every node takes in float and "
+        "in integers here, which bmopt compile --latency-table places by",
+    )
     group.add_argument("--html", metavar="FILE", type=Path, help="draw the report as an HTML page")
     group.add_argument(
         "-o",
@@ -197,6 +204,8 @@ def _deliver(result: BenchResult, arguments: argparse.Namespace) -> None:
 
     if arguments.out is not None:
         write_text(arguments.out, result.document.to_json())
+    if result.latency_table is not None:
+        write_text(arguments.latency_table, result.latency_table.to_json())
     if arguments.html is not None:
         write_page([(arguments.html.stem, result.document)], arguments.html)
     if arguments.json:
@@ -217,7 +226,7 @@ def _require_writable(arguments: argparse.Namespace) -> None:
     """Check the output paths before minutes of work are done for them."""
     from bmopt.core.files import require_writable_file
 
-    for path in (arguments.out, arguments.html):
+    for path in (arguments.out, arguments.html, arguments.latency_table):
         if path is not None:
             require_writable_file(path)
 
@@ -251,7 +260,11 @@ def _options(arguments: argparse.Namespace) -> BenchOptions:
         "timeout_s",
     )
     samples = SampleOptions(**given(arguments, ("preprocess", "limit", "seed")))
-    return BenchOptions(samples=samples, **given(arguments, names))
+    return BenchOptions(
+        samples=samples,
+        latency_table=arguments.latency_table is not None,
+        **given(arguments, names),
+    )
 
 
 def _share(text: str) -> float:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from bmopt.core.plan import ActivationQuant, QuantPlan
 from bmopt.errors import QuantizationError
 from bmopt.graph.origin import merge_origin
+from bmopt.optimizer.float_readers import keep_readers_in_float
 from bmopt.optimizer.pass_base import Effect, Outcome, Pass
 from bmopt.optimizer.qdq import QdqWriter
 from bmopt.optimizer.rewrite import remove_dead, remove_unused_initializers, replace_output
@@ -29,7 +30,9 @@ class Quantize(Pass):
     3. Weights are stored in 8 bits behind a DQ; biases, where the plan has them, as int32 at
        input scale times weight scale.
     4. Movers (reshapes, pools, pads ...) work on the integers themselves.
-    5. Float weights that nothing reads any more are removed.
+    5. Products that stay in float read their integers through a DQ of their own kind, which the
+       CPU provider does not take for a wish to have their weights in integers too.
+    6. Float weights that nothing reads any more are removed.
 
     A model that the plan was applied to already is not modified.
     """
@@ -68,6 +71,7 @@ class Quantize(Pass):
         remove_dead(node for node in constants if node is not None)
         if self.plan.reads is None:
             _quantize_activations(model.graph, self.plan.activations, integer, writer)
+            keep_readers_in_float(model)
         else:
             _quantize_reads(self.plan.activations, readers, writer)
         for name in self.plan.moved:

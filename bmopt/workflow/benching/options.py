@@ -44,6 +44,8 @@ class BenchOptions:
         skip: Sections to leave out.
         processes: In how many fresh processes start-up is measured.
         any_host: Open artifacts for other hosts too, see ``load_artifact``.
+        latency_table: Measure how long the parts of the first two subjects' model take in float
+            and in integers.
         timeout_s: A step that takes this much longer than asked, in seconds, counts as hung.
 
     Raises:
@@ -72,6 +74,7 @@ class BenchOptions:
     skip: tuple[str, ...] = ()
     processes: int = 5
     any_host: bool = False
+    latency_table: bool = False
     timeout_s: float = 120.0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from bmopt.bench.gate import Judgement, exit_code, judge_all
 from bmopt.bench.noise import floor_of
 from bmopt.bench.trust import warnings_of
 from bmopt.core.bench_document import BenchDocument, GateLine, Subject
+from bmopt.core.latency_table import LatencyTable
 from bmopt.core.measurement import Environment
 from bmopt.errors import BmoptError, UsageError
 from bmopt.workflow.artifact import REPORT
@@ -18,6 +19,7 @@ from bmopt.workflow.artifact_document import placement_of
 from bmopt.workflow.benching.accuracy import measure_accuracy
 from bmopt.workflow.benching.costs import measure_costs, measure_energy, measure_throughput
 from bmopt.workflow.benching.latency import measure_latency
+from bmopt.workflow.benching.latency_table import measure_latency_table
 from bmopt.workflow.benching.layers import measure_layer_noise, measure_layers
 from bmopt.workflow.benching.options import BenchOptions
 from bmopt.workflow.benching.scenarios import measure_scenarios
@@ -50,6 +52,8 @@ class BenchResult:
         problems: What could not be measured though no subject is at fault.
         judgements: Candidate -> what became of the gate's conditions.
         interrupted: Whether Ctrl-C ended it early.
+        latency_table: What the parts of the model take, None where that was not asked for or
+            could not be measured.
     """
 
     document: BenchDocument
@@ -57,6 +61,7 @@ class BenchResult:
     problems: tuple[str, ...]
     judgements: Mapping[str, tuple[Judgement, ...]]
     interrupted: bool = False
+    latency_table: LatencyTable | None = None
 
     @property
     def exit_code(self) -> int:
@@ -89,12 +94,14 @@ def run_bench(
         module: Whose ``commands`` a subject's process answers with.
 
     Raises:
-        UsageError: No subjects, or a gate without two.
+        UsageError: No subjects, a gate without two, or a latency table without just two.
         DataError: The samples are missing or fit no subject.
     """
     chosen = options or BenchOptions()
     if not texts:
         raise UsageError("nothing to measure; give artifacts, .onnx files or engine:file")
+    if chosen.latency_table and len(texts) != 2:
+        raise UsageError("--latency-table needs two subjects: the float model and its artifact")
     if chosen.fail_if and len(texts) < 2:
         raise UsageError("--fail-if needs something to compare with; give --against BASELINE")
     with contextlib.ExitStack() as stack:
@@ -109,7 +116,7 @@ def _run(session: Session) -> bool:
         _open(session)
         if session.workers:
             session.describe()
-            for measure in _steps(session.options.sections):
+            for measure in _steps(session.options):
                 if session.workers:
                     measure(session)
     except KeyboardInterrupt:
@@ -119,11 +126,12 @@ def _run(session: Session) -> bool:
     return False
 
 
-def _steps(sections: Sequence[str]) -> list[Callable[[Session], None]]:
+def _steps(options: BenchOptions) -> list[Callable[[Session], None]]:
     """Return what is measured, in order: load scenarios behind latency, which comes first."""
-    chosen = [_SECTIONS[name] for name in sections]
-    place = 1 if "latency" in sections else 0
-    return [*chosen[:place], measure_scenarios, *chosen[place:]]
+    chosen = [_SECTIONS[name] for name in options.sections]
+    place = 1 if "latency" in options.sections else 0
+    table = [measure_latency_table] if options.latency_table else []
+    return [*table, *chosen[:place], measure_scenarios, *chosen[place:]]
 
 
 def _has_results(document: BenchDocument) -> bool:
@@ -186,6 +194,7 @@ def _result(session: Session, *, interrupted: bool) -> BenchResult:
         tuple(session.problems),
         judgements,
         interrupted,
+        session.latency_table,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from bmopt import __version__
 from bmopt.bench.environment import describe
 from bmopt.core.bench_document import BenchDocument, Subject
+from bmopt.core.latency_table import LatencyTable
 from bmopt.core.measurement import Fact
 from bmopt.core.runner import Feeds
 from bmopt.errors import BmoptError
@@ -34,6 +35,7 @@ class Session:
             without labels; in one line each.
         notes: What else a reader should know; in one line each.
         comparisons: Candidate -> its metrics beside the reference's.
+        latency_table: What the parts of the model take, where that was asked for.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Session:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.comparisons: dict[str, Any] = {}
+        self.latency_table: LatencyTable | None = None
         self._stack = stack
         self._module = module
         self._workers: dict[str, Worker] = {}

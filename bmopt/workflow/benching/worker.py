@@ -60,6 +60,7 @@ class Engine:
             "energy",
             "device",
             "layers",
+            "latency_table",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -190,6 +191,14 @@ class Engine:
 
         assert self._subject is not None
         return profiled(self._subject, name, source, self._feeds, self._threads, length_s)
+
+    def latency_table(self, tell: Told, *, source: Path | None, length_s: float) -> str:
+        """Return the latency table of this artifact and the float model ``source``, as text."""
+        del tell
+        from bmopt.workflow.benching.latency_table import probed
+
+        assert self._subject is not None
+        return probed(self._subject, source, self._feeds, self._threads, length_s).to_json()
 
     def _wrapped(self, runner: Runner) -> Runner:
         """Return what runs in the runner's place: itself, but for tests and benchmarks of ours."""
