@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from bmopt.calibration.encoding import (
 )
 from bmopt.calibration.placement import Placement, final_output, place
 from bmopt.calibration.plan_inputs import plan_inputs
+from bmopt.core.corrections import Corrections
 from bmopt.core.plan import ActivationQuant, QuantPlan, WeightQuant
 from bmopt.core.ranges import Interval, Method, RangeTable
 from bmopt.core.scheme import Scheme
@@ -27,11 +29,13 @@ def make_plan(
     scheme: Scheme,
     *,
     method: Method = "minmax",
+    methods: Mapping[str, Method] | None = None,
     keep_float: Sequence[str] = (),
     weight_scales: Mapping[str, tuple[float, ...]] | None = None,
 ) -> QuantPlan:
     """Return the plan to quantise ``model`` after ``scheme`` with ``method``'s ranges.
 
+    ``methods`` has the tensors whose range another method chooses.
     ``keep_float`` holds node names, globs or ``op:Type``. ``weight_scales`` has the scales of
     weights that are known already, by product node: one, or one per output channel.
 
@@ -40,9 +44,9 @@ def make_plan(
     """
     known = weight_scales or {}
     if scheme.side == "inputs":
-        return plan_inputs(model.graph, table, scheme, method, keep_float, known)
+        return plan_inputs(model.graph, table, scheme, method, keep_float, known, methods or {})
     placement = place(model.graph, table, scheme, keep_float)
-    return _Planner(table, scheme, method, placement, known).run()
+    return _Planner(table, scheme, method, placement, known, methods or {}).run()
 
 
 class _Planner:
@@ -53,10 +57,12 @@ class _Planner:
         method: Method,
         placement: Placement,
         known: Mapping[str, tuple[float, ...]],
+        methods: Mapping[str, Method],
     ) -> None:
         self._table = table
         self._scheme = scheme
         self._method = method
+        self._methods = methods
         self._placement = placement
         self._known = known
         self._integer = set(placement.integer)
@@ -76,6 +82,7 @@ class _Planner:
             model=self._table.model,
             scheme=self._scheme.name,
             method=self._method,
+            methods=dict(self._methods),
             activations=self._encodings,
             weights=weights,
             integer=tuple(n.name or "" for n in self._placement.integer),
@@ -131,10 +138,23 @@ class _Planner:
             self._encodings[name] = encode_activation(interval, self._scheme.activation)
 
     def _interval(self, value: ir.Value) -> Interval:
-        entry = self._table.tensors[_name(value)]
-        return entry.interval(self._method, symmetric=self._scheme.activation.symmetric)
+        name = _name(value)
+        method = self._methods.get(name, self._method)
+        symmetric = self._scheme.activation.symmetric
+        return self._table.tensors[name].interval(method, symmetric=symmetric)
 
 
 def _name(value: ir.Value | None) -> str:
     assert value is not None
     return value.name or ""
+
+
+def corrected(plan: QuantPlan, corrections: Corrections, scheme: Scheme) -> QuantPlan:
+    """Return ``plan`` for the model in which ``corrections`` took the place of its constants."""
+    weights = {}
+    for name, quant in plan.weights.items():
+        scales = corrections.scales.get(name, quant.scales)
+        new_bias = corrections.biases.get(name) if scheme.quantize_bias else None
+        bias = quant.bias if new_bias is None else new_bias
+        weights[name] = dataclasses.replace(quant, scales=scales, bias=bias)
+    return dataclasses.replace(plan, weights=weights)

@@ -27,6 +27,7 @@ def plan_inputs(
     method: Method,
     keep_float: Sequence[str],
     weight_scales: Mapping[str, tuple[float, ...]],
+    methods: Mapping[str, Method],
 ) -> QuantPlan:
     """Return the plan after a scheme that quantises inputs.
 
@@ -35,8 +36,9 @@ def plan_inputs(
     """
 
     def interval_of(value: ir.Value) -> Interval:
-        entry = table.tensors[value.name or ""]
-        return entry.interval(method, symmetric=scheme.activation.symmetric)
+        name = value.name or ""
+        chosen = methods.get(name, method)
+        return table.tensors[name].interval(chosen, symmetric=scheme.activation.symmetric)
 
     placement = place_inputs(graph, table, scheme, keep_float)
     intervals = share_intervals(graph, placement, scheme, interval_of)
@@ -53,6 +55,7 @@ def plan_inputs(
         model=table.model,
         scheme=scheme.name,
         method=method,
+        methods=dict(methods),
         activations=activations,
         weights=weights,
         integer=tuple(node.name or "" for node in placement.reads),

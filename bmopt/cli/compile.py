@@ -39,6 +39,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe", metavar="FILE", type=Path, help="a .toml with options; flags override it"
     )
     _add_samples(parser)
+    _add_budget(parser)
     _add_quantisation(parser)
     add_pipeline(parser, default="simplify if left out")
     add_shapes(parser)
@@ -72,13 +73,41 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         metavar="M",
-        help="auto (top1 where there are labels), top1, top5, agreement or none",
+        help="what decides: auto (top1 where there are labels, else agreement), none, or a metric "
+        "of bmopt bench such as agreement, sqnr, cosine, module:function",
     )
     add_preprocess(parser)
     for name in ("calib", "val"):
         parser.add_argument(
             f"--{name}-limit", metavar="N", type=whole, help=f"use at most N of --{name}; 0: all"
         )
+
+
+def _add_budget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-drop",
+        metavar="POINTS",
+        type=float,
+        help="what INT8 may lose of the metric, in points, on --val; more is done until it holds",
+    )
+    parser.add_argument(
+        "--min-metric", metavar="VALUE", help="the least value of the metric, in its own unit"
+    )
+    parser.add_argument(
+        "--min-speedup", metavar="X", type=float, help="fail unless X times as fast as float"
+    )
+    parser.add_argument(
+        "--preset", metavar="P", help="effort for accuracy: fast, balanced (default) or best"
+    )
+    parser.add_argument(
+        "--steps",
+        metavar="S",
+        help="steps instead of a preset: a list of ranges, equalize, least-squares, scales, "
+        "rounding, bias, gain, learned; or none",
+    )
+    parser.add_argument(
+        "--plan", metavar="FILE", help="follow the plan.json of an earlier run, edited or not"
+    )
 
 
 def _add_quantisation(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +133,14 @@ def _add_quantisation(parser: argparse.ArgumentParser) -> None:
         "--method", metavar="M", help="how ranges are chosen; auto takes the most accurate"
     )
     parser.add_argument(
-        "--placement", metavar="P", help="which products run in INT8: auto measures, rules or all"
+        "--placement",
+        metavar="P",
+        help="which nodes run in INT8: measured (default) where it pays, rules, all, or key=N,...",
+    )
+    parser.add_argument(
+        "--latency-table",
+        metavar="FILE",
+        help="place by the times that bmopt bench measured on the device, rather than time here",
     )
 
 
@@ -125,7 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json(brief(result.report))
     else:
         print_summary(result.report, verbose=arguments.verbose)
-    return 0
+    return result.exit_code
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bmopt.cli.accuracy_summary import print_budget, print_refinement
 from bmopt.cli.output import print_table, say
 from bmopt.cli.units import percent_text, size_text, time_text
 
@@ -28,6 +29,10 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
     _print_verdict(report, reference, kind)
     if report.get("imported") is not None:
         _print_imported(report["imported"], verbose=verbose)
+    if report.get("budget") is not None:
+        print_budget(report["budget"])
+    if report.get("refinement") is not None:
+        print_refinement(report["refinement"], verbose=verbose)
     if "placement" in report:
         _print_placement(report["placement"], kind, verbose=verbose)
     if "cast" in report:
@@ -100,6 +105,10 @@ def _difference(found: Mapping[str, Any]) -> str:
 def _score(scores: object, metric: str) -> str:
     """Return the metric of one side, given alone or among others."""
     value = scores.get(metric) if isinstance(scores, Mapping) else scores
+    if metric == "sqnr":
+        return _decibels(value) if isinstance(value, float | str) else "-"
+    if isinstance(value, float | int) and not 0 <= value <= 1:
+        return f"{value:.4g}"
     return percent_text(value if isinstance(value, float | int) else None)
 
 
@@ -193,6 +202,8 @@ def _print_placement(placement: Mapping[str, Any], kind: str, *, verbose: bool) 
     audit = placement.get("audit")
     verb = "run" if audit is None else "are to run"
     say(f"{integer} of {integer + rest} nodes {verb} in {kind}")
+    if note := placement.get("note"):
+        say(note)
     if audit is not None:
         _print_audit(audit)
     left = [node for node in placement["nodes"] if not node["integer"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bmopt.errors import QuantizationError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,10 @@ class QuantPlan:
         model: Digest of the model it is for.
         scheme: Name of the scheme it follows.
         method: How ranges were chosen.
+        steps: What is done to the weights when the plan is followed, by name.
+        source: Digest of the model before its channels were equalised; empty where ``model`` is
+            that one.
+        methods: Tensor -> the method that chose its range, where that is another one.
         activations: Tensor -> encoding; each gets one Q/DQ pair.
         weights: Product node -> encoding of its weight.
         integer: Nodes that are to run in integers, in graph order.
@@ -72,6 +76,14 @@ class QuantPlan:
     moved: tuple[str, ...]
     float_nodes: Mapping[str, str]
     reads: Mapping[str, tuple[int, ...]] | None = None
+    methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def float_model(self) -> str:
+        """Digest of the float model before its channels were equalised."""
+        return self.source or self.model
 
     def require_model(self, digest: str) -> None:
         """Raise ``QuantizationError`` unless the plan is for the model ``digest``."""
@@ -103,7 +115,7 @@ class QuantPlan:
                 k: WeightQuant(**{**v, "scales": tuple(v["scales"])})
                 for k, v in document["weights"].items()
             }
-            for key in ("integer", "folded", "moved"):
+            for key in ("integer", "folded", "moved", "steps"):
                 document[key] = tuple(document[key])
             if document["reads"] is not None:
                 document["reads"] = {k: tuple(v) for k, v in document["reads"].items()}

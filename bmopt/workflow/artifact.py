@@ -31,6 +31,7 @@ PLAN = "plan.json"
 CAST = "cast.json"
 RECIPE = "recipe.toml"
 REPORT = "report.json"
+LATENCIES = "latencies.json"
 GOLDEN = "golden"
 
 
@@ -242,6 +243,11 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write what was measured beside the artifact's files, outside its digest."""
     text = json.dumps(_finite(report), indent=1, allow_nan=False)
     write_text(folder / REPORT, f"{text}\n")
+
+
+def write_latency_table(folder: Path, text: str) -> None:
+    """Write the times of the model's parts beside the artifact's files, outside its digest."""
+    write_text(folder / LATENCIES, text)
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -67,7 +67,7 @@ def _document(report: Json, manifest: Json, source: str) -> BenchDocument:
         subjects=_subjects(report, manifest, _rival(report)),
         measurement=measurement,
         accuracy=() if accuracy is None else _accuracy(accuracy),
-        layer_sqnr=() if accuracy is None else _sqnr(accuracy),
+        layer_sqnr=(*(() if accuracy is None else _sqnr(accuracy)), *_layers(report)),
         placement=_placement(report.get("placement")),
         environment={} if measurement is None else dict(measurement.environment.facts),
         warnings=(*map(str, report["warnings"]), *_notes(report)),
@@ -160,6 +160,17 @@ def _p_value(found: Json) -> float | None:
 def _sqnr(found: Json) -> tuple[TensorSqnr, ...]:
     outputs = found["sqnr_db"].items()
     return tuple(TensorSqnr(str(name), float(value), ARTIFACT) for name, value in outputs)
+
+
+def _layers(report: Json) -> tuple[TensorSqnr, ...]:
+    """Return how far every refined layer is from float."""
+    layers = (report.get("refinement") or {}).get("layers", ())
+    return tuple(
+        TensorSqnr(
+            f"{layer['node']} ({', '.join(layer['steps'])})", float(layer["after_db"]), ARTIFACT
+        )
+        for layer in layers
+    )
 
 
 def placement_of(path: Path, subject: str) -> Placement | None:

@@ -14,7 +14,7 @@ from bmopt.core.files import write_text
 from bmopt.core.host import versions
 from bmopt.errors import OutputError
 
-_ENTRY = re.compile(r"[0-9a-f]{64}(\.onnx(\.data)?)?")
+_ENTRY = re.compile(r"[0-9a-f]{64}(\.onnx(\.data)?|\.npz)?")
 _ENGINE_FILES = (".engine", ".profile", ".timing")
 """What an engine writes into a folder that it is given in the cache."""
 

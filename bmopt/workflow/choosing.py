@@ -1,84 +1,231 @@
-"""How the ranges of an 8-bit model and its placement are chosen: by trying."""
+"""Which ranges a model is quantised with, and whether its channels are equalised: by trying."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 
+from bmopt.calibration.equalize import plan_smoothing
+from bmopt.calibration.sequence.range_choice import choose_ranges
+from bmopt.core.dataset import Dataset
 from bmopt.core.digest import of_bytes
-from bmopt.core.host import host_facts
+from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.ranges import METHODS, Method
 from bmopt.core.scheme import FloatRules
+from bmopt.graph.model_digest import model_digest
+from bmopt.optimizer.passes.equalize import Equalize
+from bmopt.workflow.attempts import Approach, Ranges, attempt
+from bmopt.workflow.output_noise import OutputNoise
+from bmopt.workflow.placing import Placed
 from bmopt.workflow.preparing import Job
-from bmopt.workflow.quantizing import Quantizer, format_rules, parse_rules
+from bmopt.workflow.quantizing import Quantizer, format_rules
 from bmopt.workflow.samples import Head
+from bmopt.workflow.steps import Steps
 
-_METHOD_SAMPLES = 64
+BY_LAYER = "output"
+"""The method that chooses every tensor's range by the error at its layer's output."""
+
+_TRIAL_SAMPLES = 32
+_FINAL_SAMPLES = 64
+_FINALISTS = 2
 
 
-def choose_method(job: Job, quantizer: Quantizer) -> Method:
-    """Return the recipe's range method, or the one whose outputs are nearest to float32."""
+def choose(
+    job: Job,
+    quantizer: Quantizer,
+    placed: Placed,
+    steps: Steps,
+    calibrate: Callable[[Quantizer, EqualizationPlan], Quantizer],
+) -> Approach:
+    """Return the model and ranges whose outputs are nearest the float model's.
+
+    All candidates are tried with plain rounding on a few calibration samples. Where weights and
+    biases are refined later, the best of them are tried once more with their biases put right, on
+    samples that those were not put right on.
+
+    Args:
+        job: The compilation.
+        quantizer: The model as it is.
+        placed: What stays in float.
+        steps: Which steps will be taken.
+        calibrate: Gives an equalised model ranges of its own.
+    """
     wanted = job.recipe.method
-    for method in METHODS:
-        if method == wanted:
-            return method
-    assert job.calib is not None
-    calib = Head(job.calib, _METHOD_SAMPLES)
-    rules = _trial_rules(job, quantizer)
+    if job.calib is None or not quantizer.table.samples:
+        return _approach(quantizer, placed, Ranges(_method(wanted)))
+    models = [quantizer]
+    if "equalize" in steps and (found := equalized(job, quantizer, calibrate)) is not None:
+        models.append(found)
+    if len(models) == 1 and wanted in METHODS:
+        return _approach(quantizer, placed, Ranges(_method(wanted)))
     job.progress.step("choose ranges")
-    chosen = job.cache.text(
-        lambda: quantizer.choose_method(rules, calib, job.batch_size),
-        "method",
-        **_key(quantizer),
-        rules=format_rules(rules),
-        samples=job.calib.fingerprint,
-    )
-    return next(method for method in METHODS if method == chosen)
+    trial = _Trial(job, placed, steps, models)
+    text = job.cache.text(trial.decide, "choice", **_key(job, trial))
+    return trial.approach(text)
 
 
-def _trial_rules(job: Job, quantizer: Quantizer) -> FloatRules:
-    """Return a placement to try methods with: one that has something in integers."""
-    if job.recipe.placement not in ("auto", "rules"):
-        return parse_rules(job.recipe.placement)
-    rules = quantizer.scheme.rules
-    return rules if quantizer.plan("minmax", rules).weights else FloatRules()
+def _approach(quantizer: Quantizer, placed: Placed, ranges: Ranges) -> Approach:
+    return Approach(quantizer, ranges, placed.rules, placed.keep_float)
 
 
-def choose_rules(
-    job: Job, quantizer: Quantizer, method: Method
-) -> tuple[FloatRules, dict[str, float]]:
-    """Return the recipe's placement, or the fastest one here and every candidate's ratio."""
-    wanted = job.recipe.placement
-    if wanted not in ("auto", "rules"):
-        return parse_rules(wanted), {}
-    if wanted == "rules" or not job.able.run or job.recipe.duration_s <= 0:
-        return quantizer.scheme.rules, {}
-    job.progress.step("choose placement")
-
-    def choose() -> str:
-        rules, ratios = quantizer.choose_rules(method, job.pool(), job.recipe.duration_s)
-        return json.dumps({"rules": dataclasses.asdict(rules), "ratios": ratios})
-
-    text = job.cache.text(
-        choose,
-        "placement",
-        **_key(quantizer),
-        method=method,
-        target=str(job.target),
-        float_type=job.recipe.float_type,
-        threads=job.recipe.threads,
-        cpu=host_facts().model,
-        gpus=[str(gpu) for gpu in host_facts().gpus],
-    )
-    document = json.loads(text)
-    return FloatRules(**document["rules"]), document["ratios"]
+def _method(name: str) -> Method:
+    return next((method for method in METHODS if method == name), "minmax")
 
 
-def _key(quantizer: Quantizer) -> dict[str, object]:
-    """Return what every decision of the quantiser depends on."""
+def _key(job: Job, trial: _Trial) -> dict[str, object]:
+    quantizer = trial.models[0]
+    assert job.calib is not None
     return {
-        "weight_scales": {name: list(s) for name, s in quantizer.weight_scales.items()},
+        "models": [one.table.model for one in trial.models],
         "table": of_bytes(quantizer.table.to_json().encode()),
         "scheme": quantizer.scheme.name,
-        "keep_float": list(quantizer.keep_float),
+        "keep_float": [*quantizer.keep_float, *trial.placed.keep_float],
+        "rules": format_rules(trial.placed.rules),
+        "steps": list(trial.steps.names),
+        "method": job.recipe.method,
+        "samples": job.calib.fingerprint,
+        "batch": job.batch_size,
     }
+
+
+def equalized(
+    job: Job,
+    quantizer: Quantizer,
+    calibrate: Callable[[Quantizer, EqualizationPlan], Quantizer],
+) -> Quantizer | None:
+    """Return the quantiser of the equalised model; None where there is nothing to equalise."""
+    assert job.calib is not None
+    calib = job.calib
+    job.progress.step("equalise")
+    digest = quantizer.table.model
+    text = job.cache.text(
+        lambda: plan_smoothing(
+            quantizer.model,
+            quantizer.scheme,
+            calib,
+            lambda model: job.reference.open_tapped(model, threads=job.recipe.threads),
+            batch_size=job.batch_size,
+            model_digest=digest,
+        ).to_json(),
+        "equalize",
+        model=digest,
+        scheme=quantizer.scheme.name,
+        samples=calib.fingerprint,
+        batch=job.batch_size,
+    )
+    plan = EqualizationPlan.from_json(text)
+    return calibrate(quantizer, plan) if plan.scalings else None
+
+
+def equalized_model(quantizer: Quantizer, plan: EqualizationPlan) -> Quantizer:
+    """Return the quantiser of a copy of the model with ``plan`` applied, its ranges unknown."""
+    model = Equalize(plan)(quantizer.model.clone()).model
+    table = dataclasses.replace(quantizer.table, model=model_digest(model), tensors={})
+    source = quantizer.source or quantizer.table.model
+    return dataclasses.replace(quantizer, model=model, table=table, source=source)
+
+
+class _Trial:
+    """Every model with every way to choose ranges."""
+
+    def __init__(
+        self, job: Job, placed: Placed, steps: Steps, models: Sequence[Quantizer]
+    ) -> None:
+        self.placed = placed
+        self.steps = steps
+        self.models = models
+        self._job = job
+        self._by_layer: dict[int, dict[str, Method]] = {}
+
+    def decide(self) -> str:
+        """Return the winner as text, that ``approach`` reads."""
+        assert self._job.calib is not None
+        candidates = [(i, m) for i in range(len(self.models)) for m in self._methods()]
+        scores = self._scores(candidates, Head(self._job.calib, _TRIAL_SAMPLES), None)
+        if self.steps.refine is not None and self.steps.refine.bias:
+            finalists = self._finalists(scores)
+            if len(finalists) > 1:
+                scores = self._scores(finalists, *_halves(self._job.calib))
+        index, method = max(scores, key=lambda candidate: scores[candidate])
+        others = dict(self._others(index)) if method == BY_LAYER else {}
+        return json.dumps({"index": index, "method": method, "others": others})
+
+    def approach(self, text: str) -> Approach:
+        """Return what ``decide`` decided."""
+        document = json.loads(text)
+        others = {name: _method(one) for name, one in document["others"].items()}
+        method = "mse" if document["method"] == BY_LAYER else document["method"]
+        quantizer = self.models[document["index"]]
+        return _approach(quantizer, self.placed, Ranges(_method(method), others))
+
+    def _methods(self) -> list[str]:
+        wanted = self._job.recipe.method
+        if wanted != "auto":
+            return [wanted]
+        return [*METHODS, BY_LAYER] if "ranges" in self.steps else ["minmax"]
+
+    def _finalists(self, scores: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
+        """Return the best candidates of every model."""
+        found: list[tuple[int, str]] = []
+        for index in range(len(self.models)):
+            own = sorted((c for c in scores if c[0] == index), key=lambda c: -scores[c])
+            found += own[:_FINALISTS]
+        return found
+
+    def _scores(
+        self, candidates: Sequence[tuple[int, str]], seen: Dataset, refined_on: Dataset | None
+    ) -> dict[tuple[int, str], float]:
+        """Return output SQNR on ``seen`` in dB, with biases put right on ``refined_on``."""
+        job, first = self._job, self.models[0]
+        keep_qdq = first.scheme.side == "inputs"
+        noise = OutputNoise(
+            first.model,
+            seen,
+            job.batch_size,
+            lambda path: job.reference.open_graph(path, keep_qdq=keep_qdq),
+        )
+        steps = Steps.of(() if refined_on is None else ("bias", "gain"))
+        found = {}
+        for index, method in candidates:
+            placement = self._placement(self.models[index])
+            approach = Approach(self.models[index], self._ranges(index, method), *placement)
+            made = attempt(job, approach, steps, refined_on)
+            found[index, method] = noise.sqnr_db(made.model)
+        return found
+
+    def _placement(self, quantizer: Quantizer) -> tuple[FloatRules, tuple[str, ...]]:
+        """Return the placement; one with integers, where the chosen one has none."""
+        chosen = (self.placed.rules, self.placed.keep_float)
+        if quantizer.plan("minmax", chosen[0], keep_float=chosen[1]).weights:
+            return chosen
+        return FloatRules(), ()
+
+    def _ranges(self, index: int, method: str) -> Ranges:
+        if method == BY_LAYER:
+            return Ranges("mse", self._others(index))
+        return Ranges(_method(method))
+
+    def _others(self, index: int) -> dict[str, Method]:
+        if index not in self._by_layer:
+            quantizer, job = self.models[index], self._job
+            rules, keep_float = self._placement(quantizer)
+            assert job.calib is not None
+            self._by_layer[index] = choose_ranges(
+                quantizer.model,
+                quantizer.plan("mse", rules, keep_float=keep_float),
+                quantizer.table,
+                quantizer.scheme,
+                job.calib,
+                job.reference.open_checked,
+                batch_size=job.batch_size,
+                samples=_FINAL_SAMPLES,
+            )
+        return self._by_layer[index]
+
+
+def _halves(calib: Dataset) -> tuple[Dataset, Dataset]:
+    """Return samples to compare on, and others to put biases right on; the same if too few."""
+    first = Head(calib, _FINAL_SAMPLES)
+    rest = Head(calib, _FINAL_SAMPLES, start=_FINAL_SAMPLES)
+    return (rest if rest.size >= _FINAL_SAMPLES // 2 else first), first

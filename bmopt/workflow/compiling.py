@@ -36,6 +36,11 @@ class CompileResult:
     artifact: Path
     report: dict[str, Any]
 
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where a budget was missed."""
+        return 3 if self.report["missed"] else 0
+
 
 def compile_model(
     source: object,
@@ -66,6 +71,8 @@ def compile_model(
         pool = job.pool()
         built = _write(job, lowered, pool, out)
         report = measured(job, lowered, built, pool, out)
+        if lowered.placed.table is not None:
+            artifact.write_latency_table(out, lowered.placed.table.to_json())
         report["lint"] = lint_rows(findings)
         report["passes"] = log
         artifact.write_report(out, report)
@@ -81,9 +88,7 @@ def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> En
         if lowered.table is not None:
             (folder / artifact.RANGES).write_text(lowered.table.to_json(), encoding="utf-8")
         if lowered.plan is not None:
-            recipe = dataclasses.replace(
-                recipe, method=lowered.plan.method, placement=format_rules(lowered.rules)
-            )
+            recipe = _as_chosen(recipe, lowered)
             (folder / artifact.PLAN).write_text(lowered.plan.to_json(), encoding="utf-8")
         if lowered.cast is not None:
             (folder / artifact.CAST).write_text(lowered.cast.to_json(), encoding="utf-8")
@@ -95,6 +100,19 @@ def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> En
             artifact.write_golden(folder, runner, golden)
         artifact.write_manifest(folder, _facts(job, lowered, built))
     return built
+
+
+def _as_chosen(recipe: Recipe, lowered: Lowered) -> Recipe:
+    """Return the recipe with what was chosen by trying or by the clock, so that it repeats."""
+    placed = lowered.placed
+    kept = dict.fromkeys((*recipe.keep_float, *placed.keep_float))
+    return dataclasses.replace(
+        recipe,
+        placement=format_rules(placed.rules),
+        keep_float=tuple(kept),
+        latency_table="",
+        steps=",".join(lowered.steps) or "none",
+    )
 
 
 def _build(job: Job, lowered: Lowered, folder: Path) -> EngineBuild | None:

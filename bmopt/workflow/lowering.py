@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import onnx_ir as ir
 
 from bmopt.calibration.casting import make_cast_plan
 from bmopt.core.cast_plan import CastPlan
+from bmopt.core.corrections import LayerFacts
 from bmopt.core.engine import BuildOptions
+from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.imported import Imported, to_range_table
 from bmopt.core.plan import QuantPlan
-from bmopt.core.ranges import RangeTable
+from bmopt.core.ranges import METHODS, Method, RangeTable
 from bmopt.core.scheme import FloatRules
 from bmopt.core.target import HALVES, QUANTIZED
 from bmopt.graph.model_digest import model_digest
@@ -21,11 +24,19 @@ from bmopt.graph.sparsity import has_two_four
 from bmopt.optimizer.imported.importing import import_quantized
 from bmopt.optimizer.passes.cast_float import CastFloat
 from bmopt.optimizer.pipeline import Pipeline
-from bmopt.workflow.choosing import choose_method, choose_rules
+from bmopt.workflow.accuracy_options import budget_in
+from bmopt.workflow.attempts import Attempt, attempt
+from bmopt.workflow.budgeting import Climb, climb
+from bmopt.workflow.choosing import choose, equalized_model
 from bmopt.workflow.engines import Opener
+from bmopt.workflow.given_plan import given_approach
+from bmopt.workflow.placing import Placed, choose_placement
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer, format_rules, lacks_integers
 from bmopt.workflow.ranging import calibrated
+from bmopt.workflow.steps import Steps, steps_of
+
+GIVEN_BACK = "faster in float, or needed there for accuracy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +49,11 @@ class Lowered:
         plan: The quantisation plan that was applied; None where nothing is in 8 bits.
         cast: The cast plan that was applied; None where all floats are float32.
         table: The ranges that the plans were made from; None where there were no samples.
-        rules: The placement that was chosen.
-        ratios: Latency of every placement timed, relative to all in integers; empty where none
-            was timed.
+        placed: The placement that was chosen, and the latency of every one that was timed.
+        steps: The steps that refined the weights.
+        layers: What they did to each product.
+        seconds: How long that took.
+        climb: How the budget was met, or missed; None where there is none.
         notes: What was changed in a model that came quantised, by node; None for one that did
             not.
     """
@@ -50,8 +63,11 @@ class Lowered:
     plan: QuantPlan | None = None
     cast: CastPlan | None = None
     table: RangeTable | None = None
-    rules: FloatRules = dataclasses.field(default_factory=FloatRules)
-    ratios: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    placed: Placed = dataclasses.field(default_factory=Placed)
+    steps: tuple[str, ...] = ()
+    layers: tuple[LayerFacts, ...] = ()
+    seconds: float = 0.0
+    climb: Climb | None = None
     notes: Mapping[str, str] | None = None
 
 
@@ -140,19 +156,74 @@ def _placed(job: Job, quantizer: Quantizer, notes: Mapping[str, str] | None) -> 
         )
         lowered = Lowered(model, model, everything, table=table, notes=notes)
         return _cast(job, lowered, half) if half else lowered
-    method = choose_method(job, quantizer) if table.samples else "minmax"
-    rules, ratios = choose_rules(job, quantizer, method)
-    plan = quantizer.plan(method, rules)
+    placed = choose_placement(job, quantizer, _table_method(job, table))
+    made, found = _made(job, quantizer, placed, is_imported=notes is not None)
+    plan = made.plan
     if not plan.weights:
-        job.progress.warn(
-            f"nothing runs in {job.target.precision.upper()}: placement {format_rules(rules)} "
-            "leaves every product in float; compile with placement 'all' for integers at any price"
-        )
+        job.progress.warn(f"nothing runs in {job.target.precision.upper()}: {_why_not(placed)}")
     for name, reason in plan.float_nodes.items():
         if "never left zero" in reason:
             job.progress.warn(f"node {name!r} stays in float: {reason}; check the preprocessing")
-    lowered = Lowered(model, quantizer.apply(plan), plan, None, table, rules, ratios, notes)
+    lowered = Lowered(
+        float_model=made.quantizer.model,
+        model=made.model,
+        plan=_with_reasons(plan, made.approach.keep_float, job.recipe.keep_float),
+        table=made.quantizer.table,
+        placed=dataclasses.replace(placed, keep_float=made.approach.keep_float),
+        steps=made.steps.names,
+        layers=() if made.corrections is None else made.corrections.layers,
+        seconds=made.seconds,
+        climb=found,
+        notes=notes,
+    )
     return _cast(job, lowered, half) if half else lowered
+
+
+def _table_method(job: Job, table: RangeTable) -> Method:
+    """Return a method to place with; which one it is changes no times."""
+    return next((m for m in METHODS if m == job.recipe.method), "minmax")
+
+
+def _made(
+    job: Job, quantizer: Quantizer, placed: Placed, *, is_imported: bool
+) -> tuple[Attempt, Climb | None]:
+    """Return the quantised model, and how a budget was met."""
+    steps = Steps() if is_imported or not quantizer.table.samples else steps_of(job.recipe)
+    budget = budget_in(job.recipe)
+    if job.recipe.plan:
+        approach = given_approach(job, quantizer, Path(job.recipe.plan), _calibrated)
+        steps = Steps.of(approach.plan().steps)
+    else:
+        approach = choose(job, quantizer, placed, steps, lambda *args: _calibrated(job, *args))
+    if budget is not None and approach.plan().weights:
+        found = climb(job, budget, approach, placed, steps)
+        return found.best.attempt, found
+    job.progress.step("refine")
+    return attempt(job, approach, steps), None
+
+
+def _calibrated(job: Job, quantizer: Quantizer, plan: EqualizationPlan) -> Quantizer:
+    """Return the quantiser of the equalised model, with ranges of its own."""
+    found = equalized_model(quantizer, plan)
+    return dataclasses.replace(found, table=_ranges(job, found.model))
+
+
+def _with_reasons(plan: QuantPlan, measured: Sequence[str], asked: Sequence[str]) -> QuantPlan:
+    """Say of what was kept in float for its latency or its noise that this is why."""
+    reasons = {
+        name: GIVEN_BACK if name in measured and name not in asked else reason
+        for name, reason in plan.float_nodes.items()
+    }
+    return dataclasses.replace(plan, float_nodes=reasons)
+
+
+def _why_not(placed: Placed) -> str:
+    if not placed.pays:
+        return f"{placed.note}; the artifact is a float model"
+    return (
+        f"placement {format_rules(placed.rules)} leaves every product in float; compile with "
+        "--placement all for integers at any price"
+    )
 
 
 def _cast(job: Job, lowered: Lowered, half: str) -> Lowered:

@@ -24,10 +24,11 @@ from bmopt.graph.model_io import input_specs, load_model, save_model
 from bmopt.graph.quantized import is_quantized
 from bmopt.optimizer.probe_feeds import seeded_feeds
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
+from bmopt.workflow.accuracy_options import require_accuracy_options
 from bmopt.workflow.cache import Cache
 from bmopt.workflow.progress import Progress
 from bmopt.workflow.quantizing import parse_rules
-from bmopt.workflow.recipe import Recipe
+from bmopt.workflow.recipe import MEASURED, RULES, Recipe
 from bmopt.workflow.samples import (
     SampleOptions,
     Samples,
@@ -119,8 +120,10 @@ def prepare(
         BmoptError: As targets, models and samples raise it.
     """
     target = Target.parse(recipe.target)
-    if recipe.placement not in ("auto", "rules"):
-        parse_rules(recipe.placement)
+    _require_placement(recipe)
+    calib = calib if calib is not None else recipe.calib or None
+    val = val if val is not None else recipe.val or None
+    require_accuracy_options(recipe, has_val=val is not None)
     backend, engine = backend_for(target), reference()
     able = _able(backend, target, recipe)
     target = backend.resolve(target)
@@ -133,13 +136,11 @@ def prepare(
         # The engine refuses the model itself, not something that was made from it.
         pass
     _require_sizes(path, model, engine, recipe)
-    calib = calib if calib is not None else recipe.calib or None
-    val = val if val is not None else recipe.val or None
     _require_ranges(path, model, backend, target, has_samples=calib is not None)
     calib_set = _opened(calib, model, engine, recipe, recipe.calib_limit, recipe.seed)
     val_set = _opened(val, model, engine, recipe, recipe.val_limit, recipe.seed + 1)
     if calib_set is not None and val_set is not None:
-        require_distinct(calib_set, val_set)
+        _require_distinct(calib_set, val_set, progress)
     return Job(
         path=path,
         recipe=recipe,
@@ -155,6 +156,22 @@ def prepare(
         cache=Cache(),
         progress=progress,
     )
+
+
+def _require_distinct(calib: Dataset, val: Dataset, progress: Progress) -> None:
+    shared = require_distinct(calib, val)
+    if shared:
+        progress.warn(shared)
+
+
+def _require_placement(recipe: Recipe) -> None:
+    """Check what can be checked of the placement without a model."""
+    if recipe.placement not in (MEASURED, RULES):
+        parse_rules(recipe.placement)
+    if recipe.latency_table and recipe.placement != MEASURED:
+        raise UsageError(
+            f"a latency table decides the placement: leave out --placement {recipe.placement}"
+        )
 
 
 def _require_sizes(path: Path, model: ir.Model, engine: Reference, recipe: Recipe) -> None:

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
-from bmopt.bench.accuracy import compare_accuracy
-from bmopt.bench.compare import compare_latency
-from bmopt.bench.statistics import ratio
 from bmopt.calibration.plan import make_plan
 from bmopt.core.backend import Reference
-from bmopt.core.dataset import Dataset
 from bmopt.core.plan import QuantPlan
-from bmopt.core.ranges import METHODS, Method, RangeTable
-from bmopt.core.runner import Feeds, Runner
+from bmopt.core.ranges import Method, RangeTable
 from bmopt.core.scheme import FloatRules, Scheme, Side
 from bmopt.errors import QuantizationError, UsageError
-from bmopt.graph.model_io import save_model
 from bmopt.graph.nesting import nodes_in
-from bmopt.graph.products import PRODUCT_OPS, multiply_adds, product_of
+from bmopt.graph.products import PRODUCT_OPS
 from bmopt.graph.values import is_op
 from bmopt.optimizer.passes.quantize import Quantize
 from bmopt.workflow.engines import Opener
@@ -51,6 +41,8 @@ class Quantizer:
         keep_float: Node names, globs or ``op:Type`` to leave in float.
         weight_scales: Scales of a model that came quantised, by product node; empty for one that
             did not.
+        source: Digest of the model before its channels were equalised; empty where they were
+            not.
     """
 
     model: ir.Model
@@ -60,82 +52,36 @@ class Quantizer:
     opener: Opener
     keep_float: tuple[str, ...] = ()
     weight_scales: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    source: str = ""
 
-    def plan(self, method: Method, rules: FloatRules) -> QuantPlan:
-        """Return the plan with ``method``'s ranges and ``rules``' placement."""
+    def plan(
+        self,
+        method: Method,
+        rules: FloatRules,
+        *,
+        keep_float: Sequence[str] = (),
+        methods: Mapping[str, Method] | None = None,
+    ) -> QuantPlan:
+        """Return the plan with ``method``'s ranges and ``rules``' placement.
+
+        ``keep_float`` are left in float on top of the quantiser's own; ``methods`` has tensors
+        whose range another method chooses.
+        """
         scheme = dataclasses.replace(self.scheme, rules=rules)
-        return make_plan(
+        plan = make_plan(
             self.model,
             self.table,
             scheme,
             method=method,
-            keep_float=self.keep_float,
+            keep_float=(*self.keep_float, *keep_float),
             weight_scales=self.weight_scales,
+            methods=methods,
         )
+        return dataclasses.replace(plan, source=self.source)
 
-    def apply(self, plan: QuantPlan) -> ir.Model:
-        """Return a quantised copy of the model."""
-        return Quantize(plan)(self.model.clone()).model
-
-    def choose_method(self, rules: FloatRules, dataset: Dataset, batch_size: int) -> Method:
-        """Return the method whose model is nearest to the float one, by output SQNR."""
-        best: tuple[float, Method] | None = None
-        keep_qdq = self.scheme.side == "inputs"
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
-            float_path = Path(folder) / "float.onnx"
-            save_model(self.model, float_path)
-            reference = stack.enter_context(self.reference.open_graph(float_path))
-            for method in METHODS:
-                path = Path(folder) / f"{method}.onnx"
-                save_model(self.apply(self.plan(method, rules)), path)
-                with self.reference.open_graph(path, keep_qdq=keep_qdq) as candidate:
-                    report = compare_accuracy(reference, candidate, dataset, batch_size)
-                score = _mean_sqnr(report.sqnr_db)
-                if best is None or score > best[0]:
-                    best = (score, method)
-        assert best is not None
-        return best[1]
-
-    def choose_rules(
-        self, method: Method, feeds: Sequence[Feeds], duration_s: float
-    ) -> tuple[FloatRules, dict[str, float]]:
-        """Return the placement that runs fastest, and every candidate's latency ratio to it.
-
-        Candidates are timed in turns. Where two are within 1 %, the one with more integers wins.
-        """
-        plans = self._distinct_plans(method)
-        if len(plans) == 1:
-            return plans[0][0], {format_rules(plans[0][0]): 1.0}
-        with ExitStack() as stack:
-            runners: dict[str, Runner] = {}
-            for rules, plan in plans:
-                runner = stack.enter_context(self.opener.opened(self.apply(plan)))
-                runners[format_rules(rules)] = runner
-            limit = min(duration_s, _SECONDS_PER_CANDIDATE * len(plans))
-            timed = compare_latency(runners, feeds, duration_s=limit, block_ms=10.0)
-        first, *others = runners
-        ratios = {first: 1.0}
-        ratios.update({name: ratio(timed, first, name).ratio for name in others})
-        return _fastest(plans, ratios), ratios
-
-    def _distinct_plans(self, method: Method) -> list[tuple[FloatRules, QuantPlan]]:
-        """Return candidates that differ, the one with the most integers first."""
-        found: list[tuple[FloatRules, QuantPlan]] = []
-        most = 0
-        for rules in candidates(self.scheme.rules, self.scheme.side):
-            plan = self.plan(method, rules)
-            work = self._integer_work(plan)
-            most = most or work
-            if any(plan.integer == other.integer for _, other in found):
-                continue
-            if not found or work >= _LEAST_INTEGER_SHARE * most:
-                found.append((rules, plan))
-        return found
-
-    def _integer_work(self, plan: QuantPlan) -> int:
-        members = set(plan.weights)
-        products = (product_of(n) for n in self.model.graph if (n.name or "") in members)
-        return sum(multiply_adds(p) or math.prod(p.shape) for p in products if p is not None)
+    def apply(self, plan: QuantPlan, model: ir.Model | None = None) -> ir.Model:
+        """Return a quantised copy of the model, or of ``model``, which is that one corrected."""
+        return Quantize(plan)((model or self.model).clone()).model
 
 
 def candidates(rules: FloatRules, side: Side = "outputs") -> list[FloatRules]:
@@ -182,7 +128,8 @@ def parse_rules(text: str) -> FloatRules:
         key, _, value = part.partition("=")
         if key not in names or not value.isdecimal():
             raise UsageError(
-                f"placement {text!r}: write auto, rules, all, or key=N,... with {', '.join(names)}"
+                f"placement {text!r}: write measured, rules, all, or key=N,... with "
+                f"{', '.join(names)}"
             )
         values[key] = int(value)
     return FloatRules(**values)
@@ -210,21 +157,6 @@ def lacks_integers(model: ir.Model, plan: QuantPlan) -> str:
     products = {n.name or "" for n in model.graph if is_op(n, *_PRODUCTS)}
     reasons = {plan.float_nodes.get(name, "has no integer kernel") for name in products}
     return "; ".join(sorted(reasons)) or "all products are in bodies of If, Loop or Scan"
-
-
-def _mean_sqnr(decibels: Mapping[str, float]) -> float:
-    finite = [min(value, 200.0) for value in decibels.values() if not math.isnan(value)]
-    return sum(finite) / len(finite) if finite else -math.inf
-
-
-def _fastest(
-    plans: Sequence[tuple[FloatRules, QuantPlan]], ratios: Mapping[str, float]
-) -> FloatRules:
-    best = plans[0][0]
-    for rules, _ in plans[1:]:
-        if ratios[format_rules(rules)] < _CLEAR_GAIN * ratios[format_rules(best)]:
-            best = rules
-    return best
 
 
 def placement_report(

@@ -20,13 +20,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+PRESETS = ("fast", "balanced", "best")
+"""How much is done to keep an 8-bit model's accuracy."""
+
 _CHOICES = {
     "method": ("auto", *METHODS),
-    "metric": ("auto", "top1", "top5", "agreement", "none"),
+    "preset": PRESETS,
     "float_type": ("fp32", *HALVES),
     "compat": COMPATS,
     "sparse": ("auto", "on", "off"),
 }
+
+MEASURED, RULES = "measured", "rules"
+"""Placements that are chosen for the model; others are rules that the user writes."""
 
 ENGINE_OPTIONS = (
     "level",
@@ -52,7 +58,16 @@ class Recipe:
         target: ``engine-precision[:device]``.
         calib: Calibration samples, in any form that ``bmopt.data`` opens; empty for none.
         val: Validation samples; empty to compare on the calibration samples.
-        metric: ``auto`` is top1 where there are labels, else agreement.
+        metric: What decides, as ``bmopt bench --metric`` takes it; ``auto`` is top1 where there
+            are labels, else agreement; ``none`` leaves accuracy out.
+        max_drop: What an 8-bit model may lose of the metric, in points of a rate; negative for
+            no budget.
+        min_metric: The least value that it may have instead, as text; empty for none.
+        min_speedup: How many times as fast as float it has to be; 0 demands nothing.
+        preset: How much is done for accuracy: ``fast``, ``balanced`` or ``best``.
+        steps: The steps themselves, ``bias,rounding,...``, in the place of a preset's; ``none``
+            for plain rounding.
+        plan: File with the plan of an earlier run, edited or not, to follow.
         pipeline: Passes in text form.
         shapes: ``input:1x3x224x224`` each: dynamic axes to fix in the model; an engine also
             takes ``input:MIN:OPT:MAX``.
@@ -61,8 +76,10 @@ class Recipe:
         cast_io: Inputs and outputs become half precision too where the rest does.
         keep_float: Node names, globs or ``op:Type`` to leave in float.
         method: How ranges are chosen; ``auto`` takes the one with the best output SQNR.
-        placement: Which products stay in float; ``auto`` measures, ``rules`` takes the scheme's
-            rules, ``all`` leaves none, ``key=value,...`` sets rules one by one.
+        placement: Which nodes stay in float; ``measured`` takes what is fastest here, ``rules``
+            the scheme's rules, ``all`` leaves none, ``key=value,...`` sets rules one by one.
+        latency_table: File with the times of the model's parts on the device; the placement is
+            then what it says is fastest, and nothing is timed here.
         calib_limit: Calibration samples to use at most; 0 for all.
         val_limit: Validation samples to use at most; 0 for all.
         batch_size: Samples per inference where the model's batch axis is dynamic.
@@ -87,6 +104,12 @@ class Recipe:
     calib: str = ""
     val: str = ""
     metric: str = "auto"
+    max_drop: float = -1.0
+    min_metric: str = ""
+    min_speedup: float = 0.0
+    preset: str = "balanced"
+    steps: str = ""
+    plan: str = ""
     pipeline: str = "simplify"
     shapes: tuple[str, ...] = ()
     preprocess: tuple[str, ...] = ()
@@ -94,7 +117,8 @@ class Recipe:
     cast_io: bool = False
     keep_float: tuple[str, ...] = ()
     method: str = "auto"
-    placement: str = "auto"
+    placement: str = MEASURED
+    latency_table: str = ""
     calib_limit: int = 0
     val_limit: int = 0
     batch_size: int = 16
@@ -128,6 +152,7 @@ class Recipe:
                     f"valid are {', '.join(valid)}"
                 )
         self._check_numbers()
+        self._check_demands()
 
     def _check_numbers(self) -> None:
         for name in ("batch_size", "threads"):
@@ -142,6 +167,19 @@ class Recipe:
             raise UsageError(f"build-timeout {self.build_timeout_s}: give seconds, more than 0")
         if not -1 <= self.level <= 5:
             raise UsageError(f"builder level {self.level}: give 0 to 5, or -1 for the default")
+
+    def _check_demands(self) -> None:
+        if not -math.inf < self.max_drop < math.inf:
+            raise UsageError(f"max-drop {self.max_drop}: give points of the metric, e.g. 0.3")
+        if not 0 <= self.min_speedup < math.inf:
+            raise UsageError(f"min-speedup {self.min_speedup}: give a factor, e.g. 1.0")
+        if self.min_metric and not _is_number(self.min_metric):
+            raise UsageError(f"min-metric {self.min_metric!r}: give a number in the metric's unit")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is something that the artifact may lose and no more."""
+        return self.max_drop >= 0 or bool(self.min_metric)
 
     def engine_option(self) -> str:
         """Return an option for engines that is set, empty where none is."""
@@ -211,6 +249,13 @@ def _typed(key: str, value: Any, path: Path) -> Any:  # noqa: ANN401 - any TOML 
     if not _fits(value, default):
         raise UsageError(f"{path}: option {key!r} has the wrong type; the default is {default!r}")
     return float(value) if isinstance(default, float) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _fits(value: object, default: object) -> bool:

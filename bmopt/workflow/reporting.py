@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.bench.budget import Budget
 from bmopt.core.engine import BuildOptions, EngineBuild
 from bmopt.core.host import versions
 from bmopt.core.runner import Feeds, Runner
 from bmopt.core.target import HALVES, QUANTIZED, Target
 from bmopt.graph.model_io import input_specs, load_model
 from bmopt.graph.nesting import nodes_in
+from bmopt.workflow.accuracy_options import budget_in
 from bmopt.workflow.auditing import Audit, audit, fallbacks, integer_work
+from bmopt.workflow.demands import missed
 from bmopt.workflow.engines import MODEL, Opener, facts, read_options
+from bmopt.workflow.evaluating import Evaluated, Evaluator
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.half_feeds import NarrowingRunner, half_inputs
 from bmopt.workflow.lowering import Lowered, half_model, opening_options
-from bmopt.workflow.measuring import measure_accuracy, measure_latency
+from bmopt.workflow.measuring import measure_latency
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import format_rules, placement_report
 from bmopt.workflow.stand_in import open_source, open_stand_in
@@ -51,10 +55,17 @@ def measured(
     if lowered.cast is not None:
         kept = dict(lowered.cast.float_nodes)
         report["cast"] = {"dtype": lowered.cast.dtype, "float_nodes": kept}
-    report["accuracy"] = _accuracy(job, out, built, warnings)
+    report["accuracy"], report["budget"] = _accuracy(job, lowered, out, built, warnings)
     report.update(_latency(job, lowered, built, pool, out, warnings))
     if lowered.plan is not None:
         report["placement"] = _placement(job, lowered, built, out, warnings)
+        report["refinement"] = {
+            "steps": list(lowered.steps),
+            "layers": [dataclasses.asdict(layer) for layer in lowered.layers],
+            "seconds": lowered.seconds,
+        }
+    report["missed"] = missed(job, report)
+    warnings += report["missed"]
     for warning in warnings:
         job.progress.warn(warning)
     return {**report, "warnings": warnings}
@@ -123,18 +134,17 @@ def _nodes(model: ir.Model) -> int:
 
 
 def _accuracy(
-    job: Job, out: Path, built: EngineBuild | None, warnings: list[str]
-) -> dict[str, Any] | None:
+    job: Job, lowered: Lowered, out: Path, built: EngineBuild | None, warnings: list[str]
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the section on accuracy, and the one on the budget."""
+    budget = budget_in(job.recipe)
     if job.recipe.metric == "none" or job.val is None:
-        return None
+        return None, None
     job.progress.step("accuracy")
     if job.val_is_calib:
         warnings.append("accuracy was measured on the calibration samples; give --val for more")
-    with (
-        open_source(job.reference, job.path, job.target) as before,
-        open_compiled(job, out, built) as after,
-    ):
-        report = measure_accuracy(before, after, job.val, job.batch_size, job.recipe.metric)
+    found = _compared(job, lowered, out, built, budget)
+    report = found.report
     worst = min(report.sqnr_db, key=lambda name: report.sqnr_db[name], default=None)
     if worst is not None and report.sqnr_db[worst] < _POOR_SQNR_DB:
         warnings.append(
@@ -143,7 +153,37 @@ def _accuracy(
         )
     stand_in = not runs_here(job) and job.on_gpu
     note = "of the graph on ONNX Runtime's CPU provider" if stand_in else ""
-    return {**report.to_dict(), "dataset": job.val.name, "note": note}
+    section = {**report.to_dict(), "dataset": job.val.name, "note": note}
+    return section, _budget(lowered, found)
+
+
+def _compared(
+    job: Job,
+    lowered: Lowered,
+    out: Path,
+    built: EngineBuild | None,
+    budget: Budget | None,
+) -> Evaluated:
+    """Return the artifact beside its source, as the budget was judged if on the same graph."""
+    assert job.val is not None
+    if lowered.climb is not None and built is None and lowered.cast is None:
+        return lowered.climb.best.evaluated
+    seed = job.recipe.seed
+    with Evaluator(job.val, job.batch_size, job.recipe.metric, budget, seed=seed) as evaluator:
+        with open_source(job.reference, job.path, job.target) as before:
+            evaluator.reference(before)
+        with open_compiled(job, out, built) as after:
+            return evaluator.evaluate(after)
+
+
+def _budget(lowered: Lowered, found: Evaluated) -> dict[str, Any] | None:
+    """Return what became of the budget: the artifact's own verdict, and the way to it."""
+    if found.verdict is None:
+        return None
+    way = {"rungs": [], "kept": "", "evaluations": 2, "in_the_way": []}
+    if lowered.climb is not None:
+        way = lowered.climb.to_dict()
+    return {**way, **found.verdict.to_dict()}
 
 
 def _latency(
@@ -238,8 +278,10 @@ def _placement(
     return {
         "scheme": job.backend.scheme(job.target).why,
         "method": lowered.plan.method,
-        "rules": format_rules(lowered.rules),
-        "latency_ratios": dict(lowered.ratios),
+        "rules": format_rules(lowered.placed.rules),
+        "keep_float": list(lowered.placed.keep_float),
+        "note": lowered.placed.note,
+        "latency_ratios": dict(lowered.placed.ratios),
         "integer": len(lowered.plan.integer),
         "float": len(lowered.plan.float_nodes),
         "audit": None if found is None else _audit_facts(lowered, found, options),

@@ -93,7 +93,9 @@ def test_an_artifact_is_replaced_by_the_next() -> None:
         (("--target", "ort-int8:z80"), "unknown device 'z80'"),
         (("--target", "ort-int8"), "--calib"),
         (("--calib", "nope.npz"), "nope.npz: no such file"),
-        (("--calib", CALIB, "--metric", "taste"), "unknown metric 'taste'"),
+        (("--calib", CALIB, "--metric", "taste"), "metric 'taste': choose one of top1"),
+        (("--calib", CALIB, "--max-drop", "1"), "judged on samples that were not calibrated on"),
+        (("--calib", CALIB, "--steps", "magic"), "unknown step 'magic'; steps are ranges"),
         (("--recipe", "nope.toml"), "nope.toml: cannot be read"),
     ],
 )

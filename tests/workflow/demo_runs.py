@@ -23,6 +23,7 @@ QUICK = Recipe(
     method="minmax",
     placement="rules",
     pipeline="fold-batch-norm",
+    preset="fast",
     calib_limit=48,
     val_limit=100,
     duration_s=0.0,

@@ -168,11 +168,15 @@ def test_compiling_where_it_runs_compares_with_float16(
 def test_placement_is_timed_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     double = with_double(monkeypatch)
     report = compile_demo(
-        tmp_path / "out", target="trt-int8", placement="auto", float_type="fp16", duration_s=0.1
+        tmp_path / "out",
+        target="trt-int8",
+        placement="measured",
+        float_type="fp16",
+        duration_s=0.1,
     ).report
     ratios = report["placement"]["latency_ratios"]
     assert len(ratios) > 1
-    assert len(double.builds) == len(ratios) + 2
+    assert len(double.builds) == len(ratios) + 3
     assert report["cast"]["dtype"] == "float16"
 
 

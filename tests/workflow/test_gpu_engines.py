@@ -118,7 +118,11 @@ def test_the_engine_s_own_description_says_int8(
 
 def test_placement_is_chosen_by_the_gpu_s_clock(tmp_path: Path, record_property: Facts) -> None:
     report = _compile(
-        tmp_path / "out", target="trt-int8", float_type="fp16", placement="auto", duration_s=1.0
+        tmp_path / "out",
+        target="trt-int8",
+        float_type="fp16",
+        placement="measured",
+        duration_s=1.0,
     )
     _note(record_property, report)
     assert len(report["placement"]["latency_ratios"]) > 1

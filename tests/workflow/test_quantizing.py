@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
 from bmopt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from bmopt.core.engine import BuildOptions
-from bmopt.core.ranges import METHODS, Interval, RangeTable
+from bmopt.core.ranges import RangeTable
 from bmopt.core.scheme import FloatRules
 from bmopt.core.target import Target
 from bmopt.errors import QuantizationError, UsageError
-from bmopt.workflow import quantizing
 from bmopt.workflow.engines import Opener
 from bmopt.workflow.quantizing import (
     Quantizer,
@@ -22,7 +17,6 @@ from bmopt.workflow.quantizing import (
     parse_rules,
     placement_report,
 )
-from tests.calibration.memory_dataset import MemoryDataset
 from tests.quantizing import CONV_NET, measured, named, samples_for, scheme, table_of
 from tests.rewriting import structure
 
@@ -60,7 +54,7 @@ def test_every_candidate_goes_through_text() -> None:
     "text", ["", "none", "prefix", "prefix=", "prefix=-1", "prefix=1,,", "a=1"]
 )
 def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="write auto, rules, all, or key=N"):
+    with pytest.raises(UsageError, match="write measured, rules, all, or key=N"):
         parse_rules(text)
 
 
@@ -70,65 +64,6 @@ def test_applying_leaves_the_float_model_as_it_is() -> None:
     copy = found.apply(found.plan("minmax", FloatRules()))
     assert structure(found.model) == before
     assert structure(copy) != before
-
-
-def test_the_method_with_the_best_outputs_is_chosen() -> None:
-    found = quantizer()
-    spoilt: dict[str, Any] = {}
-    for name, entry in found.table.tensors.items():
-        affine: dict[str, Interval] = {
-            m: Interval(entry.low * 40, entry.high * 40) for m in METHODS
-        }
-        affine["percentile"] = entry.affine["minmax"]
-        spoilt[name] = dataclasses.replace(entry, affine=affine)
-    table = dataclasses.replace(found.table, tensors=spoilt)
-    worse = dataclasses.replace(found, table=table)
-    dataset = MemoryDataset(samples_for(found.model))
-    assert worse.choose_method(FloatRules(), dataset, 8) == "percentile"
-
-
-def choose(monkeypatch: pytest.MonkeyPatch, ratios: Mapping[str, float]) -> FloatRules:
-    """Choose with made-up latencies: rules' text -> ratio to all in integers, 2 if not given."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Found:
-        ratio: float
-
-    monkeypatch.setattr(quantizing, "compare_latency", lambda *_, **__: None)
-    monkeypatch.setattr(quantizing, "ratio", lambda _, first, name: Found(ratios.get(name, 2.0)))
-    found = quantizer(FloatRules(narrow_depthwise=17, small_product=100))
-    return found.choose_rules("minmax", (), 1.0)[0]
-
-
-@pytest.mark.parametrize(
-    ("ratios", "chosen"),
-    [
-        ({}, "all"),
-        ({"narrow_depthwise=17": 0.5}, "narrow_depthwise=17"),
-        ({"narrow_depthwise=17": 0.995}, "all"),  # within 1 %, more integers win
-        ({"narrow_depthwise=17": 0.9, "small_product=100": 0.7}, "small_product=100"),
-    ],
-)
-def test_the_fastest_placement_is_chosen(
-    monkeypatch: pytest.MonkeyPatch, ratios: Mapping[str, float], chosen: str
-) -> None:
-    assert format_rules(choose(monkeypatch, ratios)) == chosen
-
-
-def test_placements_are_really_timed() -> None:
-    found = quantizer(FloatRules(narrow_depthwise=17))
-    feeds = [{name: array[:1] for name, array in samples_for(found.model).items()}]
-    rules, ratios = found.choose_rules("minmax", feeds, 0.2)
-    assert ratios["all"] == 1.0
-    assert "narrow_depthwise=17" in ratios
-    assert format_rules(rules) in ratios
-
-
-def test_a_single_candidate_is_not_timed() -> None:
-    text = "g (float[N,2] x) => (float[N,1] y) <float[2,1] w = {1, 2}> { y = MatMul(x, w) }"
-    model = named(text)
-    one = Quantizer(model, table_of(model), scheme(), ENGINE, OPENER)
-    assert one.choose_rules("minmax", (), 1.0) == (FloatRules(), {"all": 1.0})
 
 
 def lacking(text: str, table: RangeTable | None = None) -> str:
