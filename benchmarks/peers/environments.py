@@ -12,7 +12,7 @@ from pathlib import Path
 
 from peers.processes import output_of, run_measured
 
-_REQUIREMENTS = Path(__file__).with_name("requirements")
+REQUIREMENTS = Path(__file__).with_name("requirements")
 _ERROR = "ERROR: "
 _INSTALLED = "requirements.txt"
 _LIMIT_S = 3600.0
@@ -53,7 +53,7 @@ def environment(name: str, root: Path) -> Environment:
     Raises:
         Unavailable: It cannot be made: no network, or no packages for this host.
     """
-    wanted = (_REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
+    wanted = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     folder = root.resolve() / name
     stamp = folder / _INSTALLED
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
@@ -68,7 +68,7 @@ def _make(name: str, folder: Path) -> None:
     log = folder.parent / f"{name}.log"
     python = folder / "bin" / "python"
     _run([sys.executable, "-m", "venv", "--clear", folder], log)
-    wanted = _REQUIREMENTS / f"{name}.txt"
+    wanted = REQUIREMENTS / f"{name}.txt"
     _run([python, "-m", "pip", "install", *_PIP_OPTIONS, "--requirement", wanted], log)
 
 

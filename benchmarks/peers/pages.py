@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from marks import Marks
+
 from peers.results import Check, ModelResult, Results, Row
 from peers.tables import LACKING, model_part, ratio_text, share_text, table, time_text
 
-BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+_MARKS = Marks("peers")
+BEGIN, END = _MARKS.begin, _MARKS.end
 
 _LEAST_AGREEMENT = 0.8
 _NOTES = """\
@@ -49,11 +52,7 @@ def write_docs(page: Path, results: Results) -> None:
     Raises:
         ValueError: See ``require_marks``.
     """
-    require_marks(page)
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    text = f"{before}{BEGIN}\n\n{document(results)}\n\n{END}{after}"
-    page.write_text(text, encoding="utf-8")
+    _MARKS.put(page, document(results))
 
 
 def require_marks(page: Path) -> None:
@@ -62,11 +61,7 @@ def require_marks(page: Path) -> None:
     Raises:
         ValueError: It lacks a mark, has one twice, or has them in the wrong order.
     """
-    text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.find(BEGIN) > text.find(END):
-        raise ValueError(
-            f"{page.name}: needs the lines {BEGIN} and {END}, once each and in this order"
-        )
+    _MARKS.require(page)
 
 
 def _versions(results: Results) -> str:
