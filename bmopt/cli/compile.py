@@ -102,8 +102,8 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         metavar="S",
-        help="steps instead of a preset: a list of ranges, equalize, least-squares, scales, "
-        "rounding, bias, gain, learned; or none",
+        help="steps instead of a preset: a list of ranges, equalize, absorb, least-squares, "
+        "scales, rounding, bias, gain, learned; or none",
     )
     parser.add_argument(
         "--plan", metavar="FILE", help="follow the plan.json of an earlier run, edited or not"

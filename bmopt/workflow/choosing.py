@@ -6,14 +6,17 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 
+from bmopt.calibration.absorb import plan_absorption
 from bmopt.calibration.equalize import plan_smoothing
 from bmopt.calibration.sequence.range_choice import choose_ranges
+from bmopt.core.absorption import AbsorptionPlan
 from bmopt.core.dataset import Dataset
 from bmopt.core.digest import of_bytes
 from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.ranges import METHODS, Method
 from bmopt.core.scheme import FloatRules
 from bmopt.graph.model_digest import model_digest
+from bmopt.optimizer.passes.absorb_bias import AbsorbBias
 from bmopt.optimizer.passes.equalize import Equalize
 from bmopt.workflow.attempts import Approach, Ranges, attempt
 from bmopt.workflow.output_noise import OutputNoise
@@ -23,12 +26,14 @@ from bmopt.workflow.quantizing import Quantizer, format_rules
 from bmopt.workflow.samples import Head
 from bmopt.workflow.steps import Steps
 
+Rewrite = EqualizationPlan | AbsorptionPlan
+Calibrate = Callable[[Quantizer, Rewrite], Quantizer]
+
 BY_LAYER = "output"
 """The method that chooses every tensor's range by the error at its layer's output."""
 
 _TRIAL_SAMPLES = 32
 _FINAL_SAMPLES = 64
-_FINALISTS = 2
 
 
 def choose(
@@ -36,27 +41,26 @@ def choose(
     quantizer: Quantizer,
     placed: Placed,
     steps: Steps,
-    calibrate: Callable[[Quantizer, EqualizationPlan], Quantizer],
+    calibrate: Calibrate,
 ) -> Approach:
     """Return the model and ranges whose outputs are nearest the float model's.
 
-    All candidates are tried with plain rounding on a few calibration samples. Where weights and
-    biases are refined later, the best of them are tried once more with their biases put right, on
-    samples that those were not put right on.
+    All candidates are tried on a few calibration samples, with only the activations in 8 bits:
+    what rounding does to weights is put right later, and would drown the rest. The best of them
+    are tried once more with their weights rounded and their biases put right, on samples that
+    those were not put right on.
 
     Args:
         job: The compilation.
         quantizer: The model as it is.
         placed: What stays in float.
         steps: Which steps will be taken.
-        calibrate: Gives an equalised model ranges of its own.
+        calibrate: Gives a rewritten model ranges of its own.
     """
     wanted = job.recipe.method
     if job.calib is None or not quantizer.table.samples:
         return _approach(quantizer, placed, Ranges(_method(wanted)))
-    models = [quantizer]
-    if "equalize" in steps and (found := equalized(job, quantizer, calibrate)) is not None:
-        models.append(found)
+    models = variants(job, quantizer, steps, calibrate)
     if len(models) == 1 and wanted in METHODS:
         return _approach(quantizer, placed, Ranges(_method(wanted)))
     job.progress.step("choose ranges")
@@ -89,12 +93,28 @@ def _key(job: Job, trial: _Trial) -> dict[str, object]:
     }
 
 
-def equalized(
-    job: Job,
-    quantizer: Quantizer,
-    calibrate: Callable[[Quantizer, EqualizationPlan], Quantizer],
-) -> Quantizer | None:
-    """Return the quantiser of the equalised model; None where there is nothing to equalise."""
+def variants(
+    job: Job, quantizer: Quantizer, steps: Steps, calibrate: Calibrate
+) -> list[Quantizer]:
+    """Return the model as it is, and with its channels equalised if that changes anything.
+
+    Both have their activations centred where that is asked for and a scheme gains by it; it
+    needs biases that are put right, for it multiplies what rounding does to their weights.
+    """
+    models = [quantizer]
+    if "equalize" in steps and (found := _equalized(job, quantizer, calibrate)) is not None:
+        models.append(found)
+    if "absorb" not in steps or steps.refine is None or not steps.refine.bias:
+        return models
+    return [_absorbed(one, calibrate) or one for one in models]
+
+
+def _absorbed(quantizer: Quantizer, calibrate: Calibrate) -> Quantizer | None:
+    plan = plan_absorption(quantizer.model, quantizer.table, quantizer.scheme, "mse")
+    return calibrate(quantizer, plan) if plan.shifts else None
+
+
+def _equalized(job: Job, quantizer: Quantizer, calibrate: Calibrate) -> Quantizer | None:
     assert job.calib is not None
     calib = job.calib
     job.progress.step("equalise")
@@ -118,9 +138,10 @@ def equalized(
     return calibrate(quantizer, plan) if plan.scalings else None
 
 
-def equalized_model(quantizer: Quantizer, plan: EqualizationPlan) -> Quantizer:
+def rewritten(quantizer: Quantizer, plan: Rewrite) -> Quantizer:
     """Return the quantiser of a copy of the model with ``plan`` applied, its ranges unknown."""
-    model = Equalize(plan)(quantizer.model.clone()).model
+    step = Equalize(plan) if isinstance(plan, EqualizationPlan) else AbsorbBias(plan)
+    model = step(quantizer.model.clone()).model
     table = dataclasses.replace(quantizer.table, model=model_digest(model), tensors={})
     source = quantizer.source or quantizer.table.model
     return dataclasses.replace(quantizer, model=model, table=table, source=source)
@@ -166,17 +187,19 @@ class _Trial:
         return [*METHODS, BY_LAYER] if "ranges" in self.steps else ["minmax"]
 
     def _finalists(self, scores: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
-        """Return the best candidates of every model."""
-        found: list[tuple[int, str]] = []
-        for index in range(len(self.models)):
-            own = sorted((c for c in scores if c[0] == index), key=lambda c: -scores[c])
-            found += own[:_FINALISTS]
-        return found
+        """Return the best candidate of every model, and the best of the others."""
+        ranked = sorted(scores, key=lambda candidate: -scores[candidate])
+        first = {index: (index, name) for index, name in reversed(ranked)}
+        rest = [candidate for candidate in ranked if candidate not in first.values()]
+        return [*first.values(), *rest[:1]]
 
     def _scores(
         self, candidates: Sequence[tuple[int, str]], seen: Dataset, refined_on: Dataset | None
     ) -> dict[tuple[int, str], float]:
-        """Return output SQNR on ``seen`` in dB, with biases put right on ``refined_on``."""
+        """Return output SQNR on ``seen`` in dB, with biases put right on ``refined_on``.
+
+        Without such samples the weights stay in float.
+        """
         job, first = self._job, self.models[0]
         keep_qdq = first.scheme.side == "inputs"
         noise = OutputNoise(
@@ -190,6 +213,9 @@ class _Trial:
         for index, method in candidates:
             placement = self._placement(self.models[index])
             approach = Approach(self.models[index], self._ranges(index, method), *placement)
+            if refined_on is None:
+                floats = dataclasses.replace(approach.plan(), weights={})
+                approach = dataclasses.replace(approach, given=floats)
             made = attempt(job, approach, steps, refined_on)
             found[index, method] = noise.sqnr_db(made.model)
         return found

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.plan import QuantPlan
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.workflow.attempts import Approach
-from bmopt.workflow.choosing import equalized
+from bmopt.workflow.choosing import Calibrate, variants
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer
-
-Calibrate = Callable[[Job, Quantizer, EqualizationPlan], Quantizer]
+from bmopt.workflow.steps import Steps
 
 
 def given_approach(job: Job, quantizer: Quantizer, path: Path, calibrate: Calibrate) -> Approach:
     """Return the approach of the plan in a file, on the model that it is for.
 
-    That is the float model as it is, or with its channels equalised again if the plan was made
-    so.
+    That is the float model as it is, or rewritten again as it was for the plan.
 
     Raises:
         UsageError: The file cannot be read.
@@ -32,8 +28,9 @@ def given_approach(job: Job, quantizer: Quantizer, path: Path, calibrate: Calibr
             f"{path}: is a plan for {plan.scheme}, this target is {quantizer.scheme.name}"
         )
     if plan.source and plan.float_model == quantizer.table.model:
-        found = equalized(job, quantizer, lambda *given: calibrate(job, *given))
-        quantizer = found or quantizer
+        steps = Steps.of({*plan.steps, "bias"})
+        found = variants(job, quantizer, steps, calibrate)
+        quantizer = next((one for one in found if one.table.model == plan.model), quantizer)
     plan.require_model(quantizer.table.model)
     return Approach(quantizer, given=plan)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from bmopt.calibration.casting import make_cast_plan
 from bmopt.core.cast_plan import CastPlan
 from bmopt.core.corrections import LayerFacts
 from bmopt.core.engine import BuildOptions
-from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.imported import Imported, to_range_table
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import METHODS, Method, RangeTable
@@ -27,7 +27,7 @@ from bmopt.optimizer.pipeline import Pipeline
 from bmopt.workflow.accuracy_options import budget_in
 from bmopt.workflow.attempts import Attempt, attempt
 from bmopt.workflow.budgeting import Climb, climb
-from bmopt.workflow.choosing import choose, equalized_model
+from bmopt.workflow.choosing import Rewrite, choose, rewritten
 from bmopt.workflow.engines import Opener
 from bmopt.workflow.given_plan import given_approach
 from bmopt.workflow.placing import Placed, choose_placement
@@ -190,11 +190,12 @@ def _made(
     """Return the quantised model, and how a budget was met."""
     steps = Steps() if is_imported or not quantizer.table.samples else steps_of(job.recipe)
     budget = budget_in(job.recipe)
+    calibrate = functools.partial(_calibrated, job)
     if job.recipe.plan:
-        approach = given_approach(job, quantizer, Path(job.recipe.plan), _calibrated)
+        approach = given_approach(job, quantizer, Path(job.recipe.plan), calibrate)
         steps = Steps.of(approach.plan().steps)
     else:
-        approach = choose(job, quantizer, placed, steps, lambda *args: _calibrated(job, *args))
+        approach = choose(job, quantizer, placed, steps, calibrate)
     if budget is not None and approach.plan().weights:
         found = climb(job, budget, approach, placed, steps)
         return found.best.attempt, found
@@ -202,9 +203,9 @@ def _made(
     return attempt(job, approach, steps), None
 
 
-def _calibrated(job: Job, quantizer: Quantizer, plan: EqualizationPlan) -> Quantizer:
-    """Return the quantiser of the equalised model, with ranges of its own."""
-    found = equalized_model(quantizer, plan)
+def _calibrated(job: Job, quantizer: Quantizer, plan: Rewrite) -> Quantizer:
+    """Return the quantiser of the rewritten model, with ranges of its own."""
+    found = rewritten(quantizer, plan)
     return dataclasses.replace(found, table=_ranges(job, found.model))
 
 

@@ -12,6 +12,7 @@ from bmopt.workflow.recipe import Recipe
 STEPS = (
     "ranges",
     "equalize",
+    "absorb",
     "least-squares",
     "scales",
     "rounding",
