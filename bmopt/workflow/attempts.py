@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.calibration.learned.learn import learn_blocks
 from bmopt.calibration.plan import corrected
 from bmopt.calibration.sequence.refine import refine
+from bmopt.calibration.sequence.steps import RefineSteps
 from bmopt.core.corrections import Corrections, LayerFacts, Replacement
 from bmopt.core.dataset import Dataset
 from bmopt.core.files import atomic_file
@@ -24,6 +26,8 @@ from bmopt.optimizer.passes.correct_weights import CorrectWeights
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer
 from bmopt.workflow.steps import Steps
+
+_NOTHING = RefineSteps(False, False, False, False, False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +118,7 @@ def attempt(job: Job, approach: Approach, steps: Steps, samples: Dataset | None 
     """
     plan = dataclasses.replace(approach.plan(), steps=steps.names)
     wanted, quantizer = samples or job.calib, approach.quantizer
-    if steps.refine is None or wanted is None or not plan.weights:
+    if not steps.refines or wanted is None or not plan.weights:
         return Attempt(approach, plan, quantizer.apply(plan), None, steps)
     start = time.monotonic()
     found = _cached(job, quantizer, plan, steps, wanted)
@@ -150,13 +154,35 @@ def _cached(
 def _found(
     job: Job, quantizer: Quantizer, plan: QuantPlan, steps: Steps, samples: Dataset
 ) -> Corrections:
-    return refine(
+    found = refine(
         quantizer.model,
         quantizer.apply(plan),
         plan,
         samples,
         job.reference.open_checked,
-        steps=steps.refine,
+        steps=steps.refine or _NOTHING,
+        batch_size=job.batch_size,
+        progress=job.progress.advance,
+    )
+    if "learned" not in steps:
+        return found
+    job.progress.step("learn rounding")
+    return _learned(job, quantizer, plan, found, samples)
+
+
+def _learned(
+    job: Job, quantizer: Quantizer, plan: QuantPlan, start: Corrections, samples: Dataset
+) -> Corrections:
+    """Return corrections with roundings that torch learned."""
+    after = corrected(plan, start, quantizer.scheme)
+    model = CorrectWeights(start)(quantizer.model.clone()).model
+    return learn_blocks(
+        quantizer.model,
+        quantizer.apply(after, model),
+        after,
+        start,
+        samples,
+        job.reference.open_checked,
         batch_size=job.batch_size,
         progress=job.progress.advance,
     )

@@ -123,7 +123,7 @@ def _free_rungs(steps: Steps) -> Iterator[tuple[str, Steps]]:
     plain = Steps.of({"ranges", "equalize"}.intersection(steps.names))
     yield "ranges", plain
     closed = Steps.of(set(steps.names) - {"learned"})
-    if closed.refine is not None:
+    if closed.refines:
         yield "refined", closed
     if "learned" in steps:
         yield "learned", steps

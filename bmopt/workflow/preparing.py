@@ -38,6 +38,7 @@ from bmopt.workflow.samples import (
 )
 from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
 from bmopt.workflow.stand_in import is_foreign, open_source
+from bmopt.workflow.steps import steps_of
 
 _CHECK_SAMPLES = 2
 _POOL_FEEDS = 16
@@ -124,6 +125,8 @@ def prepare(
     calib = calib if calib is not None else recipe.calib or None
     val = val if val is not None else recipe.val or None
     require_accuracy_options(recipe, has_val=val is not None)
+    if recipe.preset == "best" and not recipe.steps and "learned" not in steps_of(recipe):
+        progress.warn("torch is not installed: no rounding is learned; pip install 'bmopt[torch]'")
     backend, engine = backend_for(target), reference()
     able = _able(backend, target, recipe)
     target = backend.resolve(target)

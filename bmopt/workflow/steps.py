@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import importlib.util
+from collections.abc import Iterable
 
 from bmopt.calibration.sequence.steps import RefineSteps
 from bmopt.errors import UsageError
@@ -40,13 +41,19 @@ class Steps:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, names: Collection[str]) -> Steps:
+    def of(cls, names: Iterable[str]) -> Steps:
         """Return the steps ``names`` in the order in which they are taken."""
-        return cls(tuple(name for name in STEPS if name in names))
+        taken = set(names)
+        return cls(tuple(name for name in STEPS if name in taken))
 
     def __contains__(self, name: str) -> bool:
         """Whether a step is taken."""
         return name in self.names
+
+    @property
+    def refines(self) -> bool:
+        """Whether weights or biases change."""
+        return self.refine is not None or "learned" in self
 
     @property
     def refine(self) -> RefineSteps | None:
@@ -64,11 +71,14 @@ class Steps:
 def steps_of(recipe: Recipe) -> Steps:
     """Return the recipe's steps.
 
+    A preset leaves out what needs torch where that is not installed.
+
     Raises:
         UsageError: It lists one that does not exist.
     """
     if not recipe.steps:
-        return Steps.of(_PRESETS[recipe.preset])
+        able = importlib.util.find_spec("torch") is not None
+        return Steps.of(name for name in _PRESETS[recipe.preset] if able or name != "learned")
     names = () if recipe.steps == "none" else tuple(recipe.steps.split(","))
     for name in names:
         if name not in STEPS:
