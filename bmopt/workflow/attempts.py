@@ -22,6 +22,7 @@ from bmopt.core.files import atomic_file
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import Method
 from bmopt.core.scheme import FloatRules
+from bmopt.errors import BmoptError
 from bmopt.optimizer.passes.correct_weights import CorrectWeights
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer
@@ -121,7 +122,13 @@ def attempt(job: Job, approach: Approach, steps: Steps, samples: Dataset | None 
     if not steps.refines or wanted is None or not plan.weights:
         return Attempt(approach, plan, quantizer.apply(plan), None, steps)
     start = time.monotonic()
-    found = _cached(job, quantizer, plan, steps, wanted)
+    try:
+        found = _cached(job, quantizer, plan, steps, wanted)
+    except BmoptError as error:
+        # The model is none the worse for it.
+        job.progress.warn(f"weights were not refined: {error}")
+        left = Steps.of(set(steps.names) & {"ranges", "equalize"})
+        return Attempt(approach, plan, quantizer.apply(plan), None, left)
     seconds = time.monotonic() - start
     model = CorrectWeights(found)(quantizer.model.clone()).model
     refined = quantizer.apply(corrected(plan, found, quantizer.scheme), model)

@@ -15,6 +15,7 @@ from bmopt.core.digest import of_bytes
 from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.ranges import METHODS, Method
 from bmopt.core.scheme import FloatRules
+from bmopt.errors import BmoptError
 from bmopt.graph.model_digest import model_digest
 from bmopt.optimizer.passes.absorb_bias import AbsorbBias
 from bmopt.optimizer.passes.equalize import Equalize
@@ -102,8 +103,13 @@ def variants(
     needs biases that are put right, for it multiplies what rounding does to their weights.
     """
     models = [quantizer]
-    if "equalize" in steps and (found := _equalized(job, quantizer, calibrate)) is not None:
-        models.append(found)
+    if "equalize" in steps:
+        try:
+            found = _equalized(job, quantizer, calibrate)
+        except BmoptError as error:
+            found = None
+            job.progress.warn(f"channels were not equalised: {error}")
+        models += [] if found is None else [found]
     if "absorb" not in steps or steps.refine is None or not steps.refine.bias:
         return models
     return [_absorbed(one, calibrate) or one for one in models]
@@ -234,10 +240,15 @@ class _Trial:
 
     def _others(self, index: int) -> dict[str, Method]:
         if index not in self._by_layer:
-            quantizer, job = self.models[index], self._job
-            rules, keep_float = self._placement(quantizer)
-            assert job.calib is not None
-            self._by_layer[index] = choose_ranges(
+            self._by_layer[index] = self._by_outputs(index)
+        return self._by_layer[index]
+
+    def _by_outputs(self, index: int) -> dict[str, Method]:
+        quantizer, job = self.models[index], self._job
+        rules, keep_float = self._placement(quantizer)
+        assert job.calib is not None
+        try:
+            return choose_ranges(
                 quantizer.model,
                 quantizer.plan("mse", rules, keep_float=keep_float),
                 quantizer.table,
@@ -247,7 +258,9 @@ class _Trial:
                 batch_size=job.batch_size,
                 samples=_FINAL_SAMPLES,
             )
-        return self._by_layer[index]
+        except BmoptError as error:
+            job.progress.warn(f"ranges were not chosen by the layers' outputs: {error}")
+            return {}
 
 
 def _halves(calib: Dataset) -> tuple[Dataset, Dataset]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from bmopt.bench.likeness import LikenessMeter
 from bmopt.core.dataset import Batch, Dataset
-from bmopt.core.runner import Runner
+from bmopt.core.runner import Array, Runner
 from bmopt.graph.model_io import save_model
 
 Open = Callable[[Path], Runner]
@@ -34,13 +35,13 @@ class OutputNoise:
         self, model: ir.Model, dataset: Dataset, batch_size: int, open_graph: Open
     ) -> None:
         self._open = open_graph
-        self._seen: list[tuple[Batch, Mapping[str, Any]]] = []
+        self._seen: list[tuple[Batch, Mapping[str, Array]]] = []
         with tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
             path = Path(folder) / "float.onnx"
             save_model(model, path)
             with open_graph(path) as runner:
                 for batch in dataset.batches(batch_size):
-                    self._seen.append((batch, runner.run(batch.feeds)))
+                    self._seen.append((batch, _numbers(runner.run(batch.feeds))))
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Return the mean over the outputs of signal to noise in dB, at most 200."""
@@ -52,6 +53,15 @@ class OutputNoise:
                 for batch, expected in self._seen:
                     meter.add(expected, runner.run(batch.feeds), batch.size, None)
         return mean_db(meter.likeness().sqnr_db)
+
+
+def _numbers(outputs: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the outputs that are tensors of numbers."""
+    return {
+        name: value
+        for name, value in outputs.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+    }
 
 
 def mean_db(decibels: Mapping[str, float]) -> float:

@@ -15,10 +15,11 @@ from bmopt.graph.products import Product
 
 Floats = npt.NDArray[np.float64]
 
-_ROWS_PER_INPUT = 4
-_FEWEST_ROWS = 2048
-_FEWEST_GROUPED = 1024
-_MOST_ROWS = 32768
+_ROWS_PER_INPUT = 8
+_ROWS_PER_FURTHER_INPUT = 2
+_FEWEST_ROWS = 4096
+_FEWEST_GROUPED = 2048
+_FEW_INPUTS = 1024
 _PENDING_BYTES = 64 << 20
 """Rows that wait to be multiplied: a few large products are faster than many small ones."""
 
@@ -96,8 +97,10 @@ class RowEvidence:
 
 
 def _rows_wanted(groups: int, size: int) -> int:
-    fewest = _FEWEST_ROWS if groups == 1 else _FEWEST_GROUPED
-    return min(max(_ROWS_PER_INPUT * size, fewest), _MOST_ROWS)
+    """Return how many rows tell enough of ``size`` inputs; the work grows with its square."""
+    few = min(size, _FEW_INPUTS)
+    wanted = _ROWS_PER_INPUT * few + _ROWS_PER_FURTHER_INPUT * (size - few)
+    return max(wanted, _FEWEST_ROWS if groups == 1 else _FEWEST_GROUPED)
 
 
 def _shifted(sums: Floats, count: int, bias: Floats | None) -> Floats:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from bmopt.calibration.sequence.bias_home import bias_home, own_bias
 from bmopt.calibration.sequence.evidence import RowEvidence
@@ -15,8 +16,9 @@ from bmopt.calibration.sequence.reweighing import Weighed, reweighed
 from bmopt.calibration.sequence.steps import RefineSteps
 from bmopt.calibration.sequence.storage import Storage
 from bmopt.core.corrections import LayerFacts, Replacement
+from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Array
-from bmopt.graph.products import Product
+from bmopt.graph.products import Product, product_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -164,6 +166,14 @@ def is_matrix(product: Product) -> bool:
     return node.op_type == "Gemm" and plain and not node.attributes.get_int("transA", 0)
 
 
-def refinable(product: Product | None) -> bool:
-    """Whether a product has output channels, each with a scale of its weight's own."""
-    return product is not None and len(product.shape) >= 2
+def refinable(model: ir.Model, plan: QuantPlan) -> dict[ir.Node, Product]:
+    """Return the products of ``plan``, in graph order, by their nodes.
+
+    Those by a vector are left out: they have no output channels.
+    """
+    found = {}
+    for node in model.graph:
+        product = product_of(node) if (node.name or "") in plan.weights else None
+        if product is not None and len(product.shape) >= 2:
+            found[node] = product
+    return found

@@ -14,16 +14,17 @@ import onnx_ir as ir
 
 from bmopt.calibration.encoding import encode_activation
 from bmopt.calibration.sequence.bias_home import own_bias
+from bmopt.calibration.sequence.blas import threads_for
 from bmopt.calibration.sequence.layer import is_matrix, refinable
 from bmopt.calibration.sequence.rows import Rows, weight_matrix
 from bmopt.calibration.sequence.shelf import Shelf
-from bmopt.calibration.sequence.stream import Stream, first_batches
+from bmopt.calibration.sequence.stream import Stream, feed_first
 from bmopt.core.dataset import Dataset
 from bmopt.core.plan import ActivationQuant, QuantPlan
 from bmopt.core.ranges import METHODS, Method, RangeTable
 from bmopt.core.runner import Array, OpenModel
 from bmopt.core.scheme import Encoding, Scheme
-from bmopt.graph.products import Product, clip_after, clip_bounds, product_of
+from bmopt.graph.products import Product, clip_after, clip_bounds
 
 _ROWS = 8192
 _SEED = 20_261_126
@@ -57,31 +58,28 @@ def choose_ranges(
         samples: Samples to use at most: the first ones.
         shelf: Where tensors are kept between products.
         progress: Called with the products done and the products in all.
+
+    Raises:
+        DataError: There are no samples, or they do not fit.
+        CalibrationError: Something between the products is no tensor.
     """
-    nodes = [
-        node
-        for node in model.graph
-        if (node.name or "") in plan.weights and refinable(product_of(node))
-    ]
+    products = list(refinable(model, plan).values())
     errors: dict[str, dict[Method, float]] = {}
     with shelf or Shelf() as kept:
-        names = [node.name or "" for node in nodes]
+        names = [product.node.name or "" for product in products]
         stream = Stream(model, names, open_model, kept, tag="float", before=True)
-        for number, batch in enumerate(first_batches(dataset, batch_size, samples)):
-            stream.feed(number, batch.feeds)
-        for stage, node in enumerate(nodes):
-            source = _source(node.inputs[0], plan)
-            product = product_of(node)
-            assert product is not None
+        feed_first([stream], dataset, batch_size, samples)
+        for stage, product in enumerate(products):
             stream.pass_on(stage)
             if is_matrix(product):
+                source = _source(product.node.inputs[0], plan)
                 trial = _Trial(product, candidates(table, source, scheme.activation))
-                trial.observe(stream, _name(node.inputs[0]), np.random.default_rng(_SEED + stage))
+                trial.observe(stream, np.random.default_rng(_SEED + stage))
                 sums = errors.setdefault(source, dict.fromkeys(METHODS, 0.0))
                 for method, error in trial.errors.items():
                     sums[method] += error
             if progress is not None:
-                progress(stage + 1, len(nodes))
+                progress(stage + 1, len(products))
     return {name: min(METHODS, key=sums.__getitem__) for name, sums in errors.items()}
 
 
@@ -109,12 +107,14 @@ class _Trial:
         clip = clip_after(product.node)
         self._bounds = None if clip is None else clip_bounds(clip)
 
-    def observe(self, stream: Stream, name: str, rng: np.random.Generator) -> None:
-        """Take in what the product reads, the tensor ``name``, of every batch."""
+    def observe(self, stream: Stream, rng: np.random.Generator) -> None:
+        """Take in what the product reads, of every batch."""
         per_batch = -(-_ROWS // stream.batches)
         picked = Rows(self._product, per_batch, per_batch)
-        for number in range(stream.batches):
-            self._take(picked.pick([stream.get(number, name)], rng)[0])
+        name = _name(self._product.node.inputs[0])
+        with threads_for(self._weight.shape[1]):
+            for number in range(stream.batches):
+                self._take(picked.pick([stream.get(number, name)], rng)[0])
 
     def _take(self, rows: Array) -> None:
         wanted = self._output(rows)

@@ -10,7 +10,7 @@ Quantization Bias With Bias", arXiv:1906.03193) and Nagel et al. 2019 (arXiv:190
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -20,13 +20,11 @@ from bmopt.calibration.sequence.layer import Layer, Refined, refinable
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.steps import RefineSteps
 from bmopt.calibration.sequence.storage import Storage
-from bmopt.calibration.sequence.stream import Stream, first_batches
+from bmopt.calibration.sequence.stream import Stream, feed_first
 from bmopt.core.corrections import Corrections
 from bmopt.core.dataset import Dataset
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import OpenModel
-from bmopt.errors import DataError
-from bmopt.graph.products import product_of
 
 DEFAULT_SAMPLES = 512
 """Samples that a model is refined on; what more of them add is noise."""
@@ -65,23 +63,14 @@ def refine(
         DataError: There are no samples, or they do not fit.
         CalibrationError: Something between the products is no tensor.
     """
-    nodes = [
-        node
-        for node in model.graph
-        if (node.name or "") in plan.weights and refinable(product_of(node))
-    ]
     refined = []
     with shelf or Shelf() as kept:
-        walk = _Walk(model, quantized, plan, nodes, open_model, kept)
-        for number, batch in enumerate(first_batches(dataset, batch_size, samples)):
-            walk.floats.feed(number, batch.feeds)
-            walk.stored.feed(number, batch.feeds)
-        if not walk.floats.batches:
-            raise DataError(f"{dataset.name}: has no samples; refinement needs at least one")
-        for stage in range(len(nodes)):
+        walk = _Walk(model, quantized, plan, open_model, kept)
+        feed_first([walk.floats, walk.stored], dataset, batch_size, samples)
+        for stage in range(walk.stages):
             refined.append(walk.refined(stage, steps or RefineSteps()))
             if progress is not None:
-                progress(stage + 1, len(nodes))
+                progress(stage + 1, walk.stages)
     return Corrections(
         model=plan.model,
         replacements=tuple(r for found in refined for r in found.replacements),
@@ -99,22 +88,25 @@ class _Walk:
         model: ir.Model,
         quantized: ir.Model,
         plan: QuantPlan,
-        nodes: Sequence[ir.Node],
         open_model: OpenModel,
         shelf: Shelf,
     ) -> None:
-        names = [node.name or "" for node in nodes]
+        self._products = list(refinable(model, plan).values())
+        names = [product.node.name or "" for product in self._products]
         self.floats = Stream(model, names, open_model, shelf, tag="float", before=True)
         self.stored = Stream(quantized, names, open_model, shelf, tag="stored", before=True)
         self._plan = plan
-        self._nodes = nodes
         by_name = {node.name or "": node for node in quantized.graph}
         self._stored_nodes = [by_name[name] for name in names]
 
+    @property
+    def stages(self) -> int:
+        """How many products there are."""
+        return len(self._products)
+
     def refined(self, stage: int, steps: RefineSteps) -> Refined:
         """Return what is found for the product behind ``stage``, which it reads from now on."""
-        product = product_of(self._nodes[stage])
-        assert product is not None
+        product = self._products[stage]
         layer = Layer(product, Storage.of(product, self._plan), steps, self.floats.batches)
         # One after the other, so that an engine's threads are not in the way of the next one's.
         self.floats.pass_on(stage)
@@ -127,7 +119,7 @@ class _Walk:
         return refined
 
     def _show(self, stage: int, layer: Layer) -> None:
-        mine, theirs = self._stored_nodes[stage], self._nodes[stage]
+        mine, theirs = self._stored_nodes[stage], self._products[stage].node
         if layer.wants_outputs:
             found = self.stored.peek(stage + 1, _name(mine.outputs[0]))
             wanted = self.floats.peek(stage + 1, _name(theirs.outputs[0]))

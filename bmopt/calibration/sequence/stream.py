@@ -18,7 +18,7 @@ from bmopt.calibration.sequence.stages import fixed_nodes, last_readers, stages_
 from bmopt.core.corrections import Replacement
 from bmopt.core.dataset import Batch, Dataset
 from bmopt.core.runner import Array, Feeds, OpenModel, Runner
-from bmopt.errors import CalibrationError
+from bmopt.errors import CalibrationError, DataError
 from bmopt.graph.pieces import live_nodes, names_read, piece_of, with_inputs
 
 
@@ -118,9 +118,12 @@ class Stream:
             self._forget(number, self._kept[number] & dead)
 
     def peek(self, stage: int, name: str) -> Iterator[Array]:
-        """Compute a tensor that the first nodes of a stage make, of every batch; keep nothing.
+        """Yield a tensor that a stage makes, of every batch, before the stage runs; keep nothing.
 
-        Nodes are run as they are in the model, whatever was replaced.
+        Nodes are run as they are in the model, whatever ``replace`` was told.
+
+        Raises:
+            CalibrationError: It is no tensor.
         """
         for outputs in self._run(self._stages[stage], [name], replaced={}):
             yield outputs[name]
@@ -182,6 +185,25 @@ class Stream:
         for name in names:
             self._shelf.drop(f"{self._tag}:{name}", number)
             self._kept[number].discard(name)
+
+
+def feed_first(streams: Sequence[Stream], dataset: Dataset, batch_size: int, samples: int) -> None:
+    """Feed the first samples to every stream.
+
+    Args:
+        streams: Streams that nothing was fed to.
+        dataset: Where the samples come from.
+        batch_size: Samples per batch.
+        samples: How many; the last batch may hold a few more.
+
+    Raises:
+        DataError: There are none.
+    """
+    for number, batch in enumerate(first_batches(dataset, batch_size, samples)):
+        for stream in streams:
+            stream.feed(number, batch.feeds)
+    if any(not stream.batches for stream in streams):
+        raise DataError(f"{dataset.name}: has no samples; calibration needs at least one")
 
 
 def first_batches(dataset: Dataset, batch_size: int, samples: int) -> Iterator[Batch]:

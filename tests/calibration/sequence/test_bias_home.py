@@ -5,6 +5,7 @@ import pytest
 
 from bmopt.calibration.sequence.bias_home import BiasHome, bias_home, own_bias
 from bmopt.calibration.sequence.layer import is_matrix, refinable
+from bmopt.core.plan import QuantPlan, WeightQuant
 from bmopt.graph.products import Product, product_of
 from tests.optimizer.literals import weights
 from tests.quantizing import named
@@ -91,13 +92,17 @@ def test_convolutions_have_a_place_but_for_transposed_ones_in_groups() -> None:
 def test_what_is_a_matrix_times_rows(body: str, inits: str, matrix: bool) -> None:
     found = first(body, f"{inits}, {ROW}")
     assert is_matrix(found) is matrix
-    assert refinable(found)
 
 
 def test_a_vector_has_no_output_channels() -> None:
-    found = first("y = MatMul(x, w)", weights("w", (4,)))
-    assert not refinable(found)
-    assert not refinable(None)
+    model = named(
+        f"g (float[N,4] x) => (float y) <{W}, {weights('v', (4,))}>"
+        "{ m = MatMul(x, w) k = MatMul(m, v) y = Relu(k) }"
+    )
+    quant = WeightQuant(1, "int8", None, (0.1,))
+    weighed = {"m": quant, "k": quant, "y": quant}
+    plan = QuantPlan("m", "s", "minmax", {}, weighed, (), (), (), {})
+    assert [node.name for node in refinable(model, plan)] == ["m"]
 
 
 def test_a_product_without_bias_adds_zeros() -> None:

@@ -80,3 +80,11 @@ def test_rows_are_shared_out_among_batches() -> None:
     rows = RowEvidence(theirs, weight, 10)
     rows.observe(x, x, rng)
     assert rows.moments().count == 410
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "rows"),
+    [(1, 9, 4096), (1, 576, 4608), (1, 1024, 8192), (1, 4608, 15360), (32, 9, 2048)],
+)
+def test_rows_grow_with_the_inputs_slower_in_the_end(groups: int, size: int, rows: int) -> None:
+    assert evidence._rows_wanted(groups, size) == rows

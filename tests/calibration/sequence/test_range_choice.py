@@ -12,6 +12,7 @@ from bmopt.core.plan import ActivationQuant
 from bmopt.core.ranges import METHODS, Method
 from bmopt.core.runner import Array
 from bmopt.core.scheme import Scheme
+from bmopt.errors import DataError
 from tests.calibration.memory_dataset import MemoryDataset
 from tests.engine import PlainRunner
 from tests.optimizer.literals import weights
@@ -137,3 +138,13 @@ def test_what_is_left_of_stored_values(quant: ActivationQuant, expected: list[fl
     found = stored_values(values, quant)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected)
+
+
+def test_no_samples_is_an_error() -> None:
+    model = named(CONV_NET)
+    samples = samples_for(model)
+    table = measured(model, samples)
+    plan = make_plan(model, table, scheme())
+    empty = MemoryDataset({"x": samples["x"][:0]})
+    with pytest.raises(DataError, match="memory: has no samples"):
+        choose_ranges(model, plan, table, scheme(), empty, PlainRunner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -14,97 +13,23 @@ from bmopt.calibration.plan import corrected, make_plan
 from bmopt.calibration.sequence.refine import refine
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.steps import RefineSteps
-from bmopt.core.corrections import Corrections
-from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Array
-from bmopt.core.scheme import Scheme
 from bmopt.errors import DataError
 from bmopt.graph.values import constant_array, is_op
-from bmopt.optimizer.passes.correct_weights import CorrectWeights
-from bmopt.optimizer.passes.quantize import Quantize
 from tests.calibration.memory_dataset import MemoryDataset
+from tests.calibration.sequence.cases import (
+    ALL,
+    SCHEMES,
+    Case,
+    biased,
+    corrections,
+    quality,
+    run,
+    sides,
+)
 from tests.engine import PlainRunner
 from tests.optimizer.literals import weights
-from tests.quantizing import (
-    CONV_NET,
-    inputs_scheme,
-    measured,
-    named,
-    samples_for,
-    scheme,
-    sqnr_db,
-)
-
-SCHEMES = {"outputs": scheme(), "inputs": inputs_scheme()}
-sides = pytest.mark.parametrize("side", SCHEMES)
-ALL = RefineSteps()
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A model, its plan and the samples it is refined on."""
-
-    model: ir.Model
-    plan: QuantPlan
-    scheme: Scheme
-    samples: Mapping[str, Array]
-
-    @classmethod
-    def of(cls, model: ir.Model, wanted: Scheme, count: int = 32) -> Case:
-        samples = samples_for(model, count)
-        plan = make_plan(model, measured(model, samples), wanted)
-        return cls(model, plan, wanted, samples)
-
-    def quantized(self) -> ir.Model:
-        return Quantize(self.plan)(self.model.clone()).model
-
-    def refined(
-        self, steps: RefineSteps = ALL, batch_size: int = 8, **options: object
-    ) -> Corrections:
-        dataset = MemoryDataset(self.samples)
-        return refine(
-            self.model,
-            self.quantized(),
-            self.plan,
-            dataset,
-            PlainRunner,
-            steps=steps,
-            batch_size=batch_size,
-            **options,
-        )
-
-    def applied(self, found: Corrections) -> ir.Model:
-        better = CorrectWeights(found)(self.model.clone()).model
-        return Quantize(corrected(self.plan, found, self.scheme))(better).model
-
-
-def biased(model: ir.Model) -> ir.Model:
-    """Shift weights by what rounding them then loses: 0.4 steps, the same way everywhere."""
-    for name, value in model.graph.initializers.items():
-        array = constant_array(value)
-        assert array is not None
-        if name.startswith("w") and array.dtype == np.float32:
-            axes = tuple(range(1, array.ndim))
-            steps = np.abs(array).max(axis=axes, keepdims=True) / 127
-            off = (np.rint(array / steps) + 0.4) * steps
-            largest = np.abs(array) == np.abs(array).max(axis=axes, keepdims=True)
-            value.const_value = ir.tensor(np.where(largest, array, off).astype(np.float32))
-    return model
-
-
-def run(model: ir.Model, feeds: Mapping[str, Array]) -> Array:
-    with PlainRunner(model) as runner:
-        return next(iter(runner.run(feeds).values()))
-
-
-def quality(case: Case, model: ir.Model) -> float:
-    """Return signal to error in dB on samples that nothing was fitted to."""
-    fresh = samples_for(case.model, 64, seed=9)
-    return sqnr_db(run(case.model, fresh), run(model, fresh))
-
-
-def corrections(found: Corrections) -> dict[tuple[str, int], Array]:
-    return {(r.node, r.input): r.array for r in found.replacements}
+from tests.quantizing import CONV_NET, named, samples_for, scheme, sqnr_db
 
 
 @sides
@@ -254,67 +179,6 @@ def test_no_samples_is_an_error() -> None:
         empty.refined()
 
 
-MATRICES = f"""
-g (float[N,6,8] x) => (float[N,6,8] y)
-  <{weights("w1", (8, 16))}, {weights("b1", (16,))}, {weights("w2", (16, 8))}>
-{{ m = MatMul(x, w1) a = Add(m, b1) r = Relu(a) k = MatMul(r, w2) y = Add(k, x) }}
-"""
-
-
-@sides
-def test_a_matmul_has_its_correction_in_the_add_behind_it(side: str) -> None:
-    case = Case.of(biased(named(MATRICES)), SCHEMES[side], 64)
-    found = case.refined()
-    assert set(corrections(found)) == {("m", 1), ("a", 1), ("k", 1)}
-    assert found.biases == {}
-    assert [facts.steps[-1] for facts in found.layers if facts.node == "k"] == ["rounding"]
-    assert quality(case, case.applied(found)) > quality(case, case.quantized())
-
-
-SHARED = f"""
-g (float[N,4,6,6] x) => (float[N,4,6,6] y)
-  <{weights("w", (4, 4, 1, 1))}, {weights("b", (4,))}>
-{{ p = Conv(x, w, b) q = Conv(p, w, b) r = Mul(q, b4) y = Add(r, x) }}
-""".replace("b4", "x")
-
-
-@sides
-def test_each_reader_of_a_shared_weight_gets_its_own(side: str) -> None:
-    case = Case.of(biased(named(SHARED)), SCHEMES[side], 64)
-    found = case.refined()
-    arrays = corrections(found)
-    assert not np.array_equal(arrays[("p", 1)], arrays[("q", 1)])
-    only_first = dataclasses.replace(
-        found, replacements=tuple(r for r in found.replacements if r.node == "p")
-    )
-    model = CorrectWeights(only_first)(case.model.clone()).model
-    nodes = {node.name: node for node in model.graph}
-    np.testing.assert_array_equal(constant_array(nodes["p"].inputs[1]), arrays[("p", 1)])
-    untouched = constant_array(case.model.graph.initializers["w"])
-    np.testing.assert_array_equal(constant_array(nodes["q"].inputs[1]), untouched)
-    assert quality(case, case.applied(found)) > quality(case, case.quantized())
-
-
-BRANCHES = f"""
-g (float[N,4,6,6] x) => (float[N,4,6,6] y, float[N,4,6,6] p)
-  <{weights("w1", (4, 4, 3, 3))}, {weights("w2", (4, 4, 1, 1))}, {weights("w3", (4, 4, 1, 1))}>
-{{
-  p = Conv<pads = [1,1,1,1]>(x, w1)
-  a = Conv(p, w2)
-  b = Conv(p, w3)
-  y = Add(a, b)
-}}
-"""
-
-
-@sides
-def test_products_that_read_one_tensor_which_is_an_output_too(side: str) -> None:
-    case = Case.of(biased(named(BRANCHES)), SCHEMES[side], 64)
-    found = case.refined()
-    assert [facts.node for facts in found.layers] == ["p", "a", "b"]
-    assert quality(case, case.applied(found)) > quality(case, case.quantized())
-
-
 @sides
 def test_stored_biases_do_not_overflow(side: str) -> None:
     model = biased(named(CONV_NET))
@@ -369,61 +233,6 @@ def test_a_fixed_point_is_left_alone() -> None:
     np.testing.assert_array_equal(arrays[("y", 1)], whole)
     np.testing.assert_allclose(arrays[("y", 2)], [1, 2, 3], atol=1e-5)
     assert found.layers[0].before_db > 100
-
-
-TRANSPOSED = f"""
-g (float[N,4,6,6] x) => (float y)
-  <{weights("w1", (4, 6, 2, 2))}, {weights("w2", (6, 2, 2, 2))}, {weights("b2", (4,))}>
-{{
-  p = ConvTranspose<strides = [2,2]>(x, w1)
-  y = ConvTranspose<group = 2>(p, w2, b2)
-}}
-"""
-
-
-def test_transposed_convolutions_only_have_their_biases_put_right() -> None:
-    case = Case.of(biased(named(TRANSPOSED)), SCHEMES["inputs"])
-    found = case.refined()
-    first, second = found.layers
-    assert first.steps in (("bias",), ("bias", "gain"))
-    assert second.steps == (), "the scales of one in groups are shared"
-    assert first.after_db > first.before_db
-    assert set(corrections(found)) == {("p", 1), ("p", 2), ("y", 1)}
-    assert quality(case, case.applied(found)) > quality(case, case.quantized())
-
-
-def test_float8_weights_only_have_their_biases_put_right() -> None:
-    model = named(CONV_NET, opset=19)
-    case = Case.of(model, inputs_scheme("fp8"))
-    found = case.refined()
-    for facts in found.layers:
-        assert set(facts.steps) <= {"bias", "gain"}
-    applied = case.applied(found)
-    assert quality(case, applied) > quality(case, case.quantized()) - 0.1
-    arrays = corrections(found)
-    stored = {n.name: n.inputs[1].producer() for n in applied.graph if n.name in found.scales}
-    for name, dequantize in stored.items():
-        with_scales = constant_array(dequantize.inputs[0]).astype(np.float32)
-        scales = np.array(found.scales[name], np.float32)
-        axis = corrected(case.plan, found, case.scheme).weights[name].axis
-        shape = [1] * with_scales.ndim
-        if axis is not None:
-            shape[axis] = -1
-        np.testing.assert_allclose(
-            with_scales * scales.reshape(shape), arrays[(name, 1)], rtol=1e-6
-        )
-
-
-def test_a_bias_that_is_computed_stays_as_it_is() -> None:
-    model = named(
-        f"g (float[N,4] x) => (float[N,3] y) <{weights('w', (3, 4))}, {weights('v', (4, 3))}>"
-        "{ z = MatMul(x, v) y = Gemm<transB = 1>(x, w, z) }"
-    )
-    case = Case.of(biased(model), SCHEMES["inputs"])
-    found = case.refined()
-    assert set(found.scales) == set(case.plan.weights)
-    assert all(place[0] != "y" or place[1] == 1 for place in corrections(found))
-    assert np.isfinite(quality(case, case.applied(found)))
 
 
 def test_nothing_to_do_leaves_rounding_to_nearest() -> None:

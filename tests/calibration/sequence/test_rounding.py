@@ -202,3 +202,15 @@ def test_a_group_that_reads_only_zeros_keeps_its_weight() -> None:
     assert damping < math.inf
     fitted = least_squares(weight, *forms(x, t), damping=damping)
     np.testing.assert_allclose(fitted[0], weight[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_pass_without_sweeps_keeps_the_nearest_plane_bound(seed: int) -> None:
+    """Every input adds at most half a step along what of it the later ones cannot make up."""
+    weight, scales, form = problem(seed, 1, 30, 40, 20)
+    own = damped(form)
+    stored = round_compensated(weight, scales, form, 10_000, sweeps=0)
+    order = np.argsort(-np.diagonal(own[0]), kind="stable")[::-1]
+    heights = np.diagonal(np.linalg.cholesky(own[0][np.ix_(order, order)]))
+    bound = np.square(scales) * np.square(heights).sum() / 4
+    assert (error(weight, scales, stored, own) <= bound * (1 + 1e-9)).all()
