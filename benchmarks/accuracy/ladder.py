@@ -36,6 +36,7 @@ RUNGS = (
     Rung("+ ranges", ("ranges",)),
     Rung("+ equalisation", ("equalize",)),
     Rung("+ bias, gain", ("bias", "gain")),
+    Rung("+ centred activations", ("absorb",)),
     Rung("+ rounding", ("rounding",)),
     Rung("+ least squares", ("least-squares",)),
     Rung("+ weight scales", ("scales",)),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
 from bmopt.optimizer.float_readers import keep_readers_in_float
+from bmopt.optimizer.passes import quantize
 from tests.engine import PlainRunner
 from tests.optimizer.literals import weights
 from tests.quantizing import CONV_NET, named, quantized, run_optimised, samples_for, sqnr_db
@@ -26,7 +29,8 @@ g (float[N,6] x) => (float[N,5] y)
 
 def island(text: str, kept: str) -> tuple[ir.Model, ir.Model]:
     """Return a model with one product in float between integers, and the same looked after."""
-    model, _ = quantized(named(text), keep_float=[kept])
+    with mock.patch.object(quantize, "keep_readers_in_float"):
+        model, _ = quantized(named(text), keep_float=[kept])
     looked_after = model.clone()
     assert keep_readers_in_float(looked_after)
     onnx.checker.check_model(ir.to_proto(looked_after), full_check=True)
@@ -73,6 +77,11 @@ def test_integers_and_a_second_run_change_nothing() -> None:
     assert not keep_readers_in_float(model)
     _, looked_after = island(CONV_NET, "c2")
     assert not keep_readers_in_float(looked_after)
+
+
+def test_the_quantize_pass_looks_after_them() -> None:
+    applied, _ = quantized(named(CONV_NET), keep_float=["c2"])
+    assert not keep_readers_in_float(applied)
 
 
 def test_float_models_have_nothing_to_keep() -> None:

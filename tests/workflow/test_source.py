@@ -13,7 +13,7 @@ from bmopt.errors import BmoptError, UsageError
 from bmopt.workflow.source import as_file
 from tests.workflow.demo_runs import DEMO
 
-WITH_TORCH = importlib.util.find_spec("torch") is not None
+WITH_TORCH = all(importlib.util.find_spec(name) for name in ("torch", "onnxscript"))
 
 
 @pytest.mark.parametrize("kind", [str, Path])
