@@ -1,0 +1,99 @@
+"""Activations, arithmetic and normalisation in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bmopt.calibration.learned.call import Call, Op, with_constants
+from bmopt.calibration.learned.torch_access import Tensor, Torch
+
+
+def _by(name: str) -> Op:
+    """Return the op that torch has a function of that name for."""
+    return Op(lambda call: getattr(call.torch, name)(*call.inputs))
+
+
+def _of(function: Callable[[Torch, Tensor], Tensor]) -> Op:
+    return Op(lambda call: function(call.torch, call.inputs[0]))
+
+
+def _clip(call: Call) -> Tensor:
+    x, *bounds = call.inputs
+    assert x is not None
+    low, high = [*bounds, None, None][:2]
+    attributes = call.node.attributes
+    if "min" in attributes or "max" in attributes:
+        return x.clamp(call.real("min", float("-inf")), call.real("max", float("inf")))
+    x = x if low is None else call.torch.maximum(x, low)
+    return x if high is None else call.torch.minimum(x, high)
+
+
+def _leaky_relu(call: Call) -> Tensor:
+    return call.torch.nn.functional.leaky_relu(call.inputs[0], call.real("alpha", 0.01))
+
+
+def _hard_sigmoid(call: Call) -> Tensor:
+    x = call.inputs[0]
+    assert x is not None
+    return (x * call.real("alpha", 0.2) + call.real("beta", 0.5)).clamp(0.0, 1.0)
+
+
+def _gelu(call: Call) -> Tensor:
+    mode = call.text("approximate", "none")
+    return call.torch.nn.functional.gelu(call.inputs[0], approximate=mode)
+
+
+def _softmax(call: Call) -> Tensor:
+    return call.torch.softmax(call.inputs[0], dim=call.integer("axis", -1))
+
+
+def _layer_norm(call: Call) -> Tensor:
+    x, scale, *rest = call.inputs
+    assert x is not None
+    axis = call.integer("axis", -1) % x.dim()
+    axes = tuple(range(axis, x.dim()))
+    centred = x - x.mean(dim=axes, keepdim=True)
+    variance = centred.square().mean(dim=axes, keepdim=True)
+    found = centred / (variance + call.real("epsilon", 1e-5)).sqrt() * scale
+    bias = rest[0] if rest else None
+    return found if bias is None else found + bias
+
+
+def _batch_norm(call: Call) -> Tensor:
+    x, scale, bias, mean, variance = call.inputs
+    return call.torch.nn.functional.batch_norm(
+        x, mean, variance, scale, bias, eps=call.real("epsilon", 1e-5)
+    )
+
+
+def _prelu(call: Call) -> Tensor:
+    x, slope = call.inputs
+    assert x is not None
+    return call.torch.where(x >= 0, x, x * slope)
+
+
+ELEMENTWISE: dict[str, Op] = {
+    "Add": _by("add"),
+    "Sub": _by("sub"),
+    "Mul": _by("mul"),
+    "Div": _by("div"),
+    "Pow": _by("pow"),
+    "Sqrt": _by("sqrt"),
+    "Exp": _by("exp"),
+    "Neg": _by("neg"),
+    "Erf": _by("erf"),
+    "Tanh": _by("tanh"),
+    "Sigmoid": _by("sigmoid"),
+    "Identity": _of(lambda torch, x: x),
+    "Relu": _by("relu"),
+    "Clip": Op(_clip, with_constants(1, 2)),
+    "LeakyRelu": Op(_leaky_relu),
+    "PRelu": Op(_prelu),
+    "HardSigmoid": Op(_hard_sigmoid),
+    "HardSwish": _of(lambda torch, x: torch.nn.functional.hardswish(x)),
+    "Gelu": Op(_gelu),
+    "Softmax": Op(_softmax),
+    "LayerNormalization": Op(_layer_norm),
+    "BatchNormalization": Op(_batch_norm, lambda node: len(node.outputs) == 1),
+}
+"""Op type -> how it runs."""

@@ -1,0 +1,102 @@
+"""What only moves values, in torch."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from bmopt.calibration.learned.call import Call, Op, constant_ints, has_input, with_constants
+from bmopt.calibration.learned.torch_access import Tensor
+
+
+def _first(call: Call) -> Tensor:
+    x = call.inputs[0]
+    assert x is not None
+    return x
+
+
+def _flatten(call: Call) -> Tensor:
+    x, axis = _first(call), call.integer("axis", 1)
+    axis = axis + x.dim() if axis < 0 else axis
+    return x.reshape(math.prod(x.shape[:axis]), -1)
+
+
+def _reshape(call: Call) -> Tensor:
+    x, shape = _first(call), call.constant(1) or []
+    kept = not call.integer("allowzero", 0)
+    return x.reshape([x.shape[i] if size == 0 and kept else size for i, size in enumerate(shape)])
+
+
+def _transpose(call: Call) -> Tensor:
+    x = _first(call)
+    return x.permute(call.integers("perm") or list(range(x.dim()))[::-1])
+
+
+def _concat(call: Call) -> Tensor:
+    return call.torch.cat(list(call.inputs), dim=call.integer("axis", 0))
+
+
+def _squeeze(call: Call) -> Tensor:
+    x = _first(call)
+    axes = call.integers("axes") or call.constant(1)
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes))
+
+
+def _unsqueeze(call: Call) -> Tensor:
+    x = _first(call)
+    axes = call.integers("axes") or call.constant(1) or []
+    rank = x.dim() + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _slice(call: Call) -> Tensor:
+    x = _first(call)
+    starts, ends, axes, steps = (call.constant(i) for i in range(1, 5))
+    assert starts is not None
+    assert ends is not None
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = index if axes is None else axes[index]
+        bounds = slice(start, end, 1 if steps is None else steps[index]).indices(x.shape[axis])
+        x = x.index_select(axis, call.torch.arange(*bounds))
+    return x
+
+
+def _pad(call: Call) -> Tensor:
+    x = _first(call)
+    amounts = call.constant(1) or []
+    rank = len(amounts) // 2
+    axes = call.constant(3)
+    pairs = [(0, 0)] * x.dim()
+    for index in range(rank):
+        axis = index if axes is None else axes[index]
+        pairs[axis] = (amounts[index], amounts[index + rank])
+    value = call.inputs[2] if has_input(call.node, 2) else None
+    by = 0.0 if value is None else float(value)
+    flat = [amount for pair in reversed(pairs) for amount in pair]
+    return call.torch.nn.functional.pad(x, flat, value=by)
+
+
+def _has_constant_slice(node: ir.Node) -> bool:
+    starts = constant_ints(node, 1)
+    return starts is not None and with_constants(2, 3, 4)(node)
+
+
+def _pads_by_constant(node: ir.Node) -> bool:
+    mode = node.attributes.get_string("mode", "constant")
+    return mode == "constant" and len(node.inputs) > 1 and with_constants(1, 2, 3)(node)
+
+
+SHAPES: dict[str, Op] = {
+    "Flatten": Op(_flatten),
+    "Reshape": Op(_reshape, with_constants(1)),
+    "Transpose": Op(_transpose),
+    "Concat": Op(_concat),
+    "Squeeze": Op(_squeeze, with_constants(1)),
+    "Unsqueeze": Op(_unsqueeze, with_constants(1)),
+    "Slice": Op(_slice, _has_constant_slice),
+    "Pad": Op(_pad, _pads_by_constant),
+}
+"""Op type -> how it runs."""

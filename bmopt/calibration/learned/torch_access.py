@@ -1,0 +1,43 @@
+"""Where torch comes in: asked for when something is learned, never when bmopt is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from bmopt.errors import UsageError
+
+Torch = Any
+"""The torch module; its types are not looked at, so that bmopt is checked without it."""
+
+Tensor = Any
+"""A torch.Tensor."""
+
+
+def require_torch() -> Torch:
+    """Return the torch module.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError(
+            "learned rounding needs torch, which is not installed; pip install 'bmopt[torch]'"
+        )
+    import torch
+
+    return torch
+
+
+@contextlib.contextmanager
+def repeatable(torch: Torch) -> Iterator[None]:
+    """Have torch use algorithms that give the same bits every time, for as long as it lasts."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)

@@ -1,0 +1,155 @@
+"""Every op in torch against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from bmopt.calibration.learned.ops import OPS
+from bmopt.calibration.learned.program import Program, unsupported
+from bmopt.core.scheme import Scheme
+from tests.engine import PlainRunner
+from tests.optimizer.literals import weights
+from tests.quantizing import (
+    CONV_NET,
+    inputs_scheme,
+    named,
+    quantized,
+    samples_for,
+    scheme,
+    sqnr_db,
+)
+from tests.rewriting import random_feeds
+
+torch = pytest.importorskip("torch")
+
+INITS = ", ".join(
+    [
+        *(weights("w", (6, 4, 3, 3)), weights("b", (6,)), weights("g", (4, 1, 3, 3))),
+        *(weights("m", (8, 5)), weights("n", (5, 8)), weights("c", (5,)), weights("s", (8,))),
+        *(weights("q", (4,)), weights("z", (4,)), "float[4] v = {0.5, 1.5, 2, 3}"),
+        *("float lo = {-0.5}", "float hi = {0.75}", "float two = {2}"),
+        *("int64[3] r = {0, 4, -1}", "int64[1] one = {1}", "int64[2] st = {1, 0}"),
+        *("int64[2] en = {7, 1000}", "int64[2] ax = {2, 3}", "int64[2] sp = {2, 1}"),
+        *("int64[8] pd = {0, 0, 1, 0, 0, 0, 2, 1}", "float sc = {0.05}", "uint8 zp = {7}"),
+        *("int8 zn = {-3}", "float[6] ws = {0.1, 0.2, 0.3, 0.1, 0.2, 0.3}"),
+    ]
+)
+BODIES = [
+    "y = Conv<pads=[1,0,2,1], strides=[2,1]>(x, w, b)",
+    'y = Conv<auto_pad="SAME_UPPER", strides=[2,2]>(x, w)',
+    'y = Conv<auto_pad="SAME_LOWER", strides=[2,2]>(x, w)',
+    'y = Conv<auto_pad="VALID", dilations=[2,2]>(x, w)',
+    "y = Conv<group=4, pads=[1,1,1,1]>(x, g)",
+    "y = MatMul(x, m)",
+    "f = Flatten<axis=3>(x) y = Gemm<alpha=0.5, beta=2.0>(f, m, c)",
+    "f = Flatten<axis=-1>(x) y = Gemm<transB=1>(f, n, c)",
+    "y = Add(x, s)",
+    "t = Sub(x, s) u = Mul(t, x) e = Exp(x) y = Div(u, e)",
+    "e = Exp(x) t = Sqrt(e) u = Pow(t, two) n1 = Neg(u) y = Identity(n1)",
+    "e = Erf(x) t = Tanh(e) u = Sigmoid(t) y = Relu(u)",
+    "y = Clip(x, lo, hi)",
+    "y = Clip(x, , hi)",
+    "y = Clip(x)",
+    "y = LeakyRelu<alpha=0.2>(x)",
+    "y = PRelu(x, s)",
+    "y = HardSigmoid<alpha=0.3, beta=0.4>(x)",
+    "y = HardSwish(x)",
+    "y = Softmax<axis=1>(x)",
+    "y = LayerNormalization<axis=-1, epsilon=0.01>(x, s, s)",
+    "y = BatchNormalization(x, q, z, q, v)",
+    "y = MaxPool<kernel_shape=[3,2], pads=[1,0,1,1], strides=[2,2]>(x)",
+    "y = MaxPool<kernel_shape=[2,2], dilations=[2,2]>(x)",
+    "y = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2]>(x)",
+    "y = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>(x)",
+    "y = GlobalAveragePool(x)",
+    "y = ReduceMean<axes=[2,3], keepdims=0>(x)",
+    "y = ReduceMean(x)",
+    "y = Reshape(x, r)",
+    "y = Transpose<perm=[0,2,3,1]>(x)",
+    "y = Transpose(x)",
+    "y = Concat<axis=1>(x, x)",
+    "t = Unsqueeze(x, one) y = Squeeze(t, one)",
+    "y = Slice(x, st, en, ax, sp)",
+    "y = Pad(x, pd, lo)",
+    "y = Pad(x, pd)",
+    "i = QuantizeLinear(x, sc, zp) y = DequantizeLinear(i, sc, zp)",
+    "i = QuantizeLinear(x, sc, zn) j = Transpose(i) y = DequantizeLinear(j, sc, zn)",
+]
+
+
+def model_of(body: str, opset: int = 17) -> ir.Model:
+    return named(f"g (float[2,4,8,8] x) => (float y) <{INITS}> {{ {body} }}", opset)
+
+
+def same_as_the_engine(model: ir.Model) -> None:
+    feeds = random_feeds(model)
+    with PlainRunner(model) as runner:
+        wanted = runner.run(feeds)["y"]
+    assert unsupported(list(model.graph)) == ()
+    tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+    found = Program(torch, list(model.graph)).run(tensors, {}, ["y"])["y"]
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_an_op_computes_what_the_engine_does(body: str) -> None:
+    same_as_the_engine(model_of(body))
+
+
+def test_gelu_computes_what_the_engine_does() -> None:
+    same_as_the_engine(model_of('t = Gelu(x) y = Gelu<approximate="tanh">(t)', 20))
+
+
+def test_reduce_mean_takes_its_axes_as_an_input() -> None:
+    same_as_the_engine(model_of("y = ReduceMean(x, ax)", 18))
+
+
+def test_every_op_is_tried() -> None:
+    bodies = " ".join([*BODIES, "Gelu"])
+    assert [op for op in OPS if op not in bodies] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "ops"),
+    [
+        ("y = Softsign(x)", ("Softsign",)),
+        ("t = Mod<fmod=1>(x, s) u = Relu(t) y = Mod<fmod=1>(u, s)", ("Mod",)),
+        ("t = Shape(x) y = Reshape(x, t)", ("Shape", "Reshape")),
+        ("y = MaxPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)", ("MaxPool",)),
+        ('y = Pad<mode="reflect">(x, pd)', ("Pad",)),
+        ("y, k = MaxPool<kernel_shape=[2,2]>(x)", ("MaxPool",)),
+        ("t = Abs(s) y = Clip(x, lo, t)", ("Abs", "Clip")),
+    ],
+)
+def test_other_ops_are_named(body: str, ops: tuple[str, ...]) -> None:
+    assert unsupported(list(model_of(body).graph)) == ops
+
+
+def test_gradients_pass_rounding_but_not_clipping() -> None:
+    model = model_of("i = QuantizeLinear(x, sc, zp) y = DequantizeLinear(i, sc, zp)")
+    x = torch.tensor([-9.0, 0.11, 9.0, 1000.0]).requires_grad_(True)
+    Program(torch, list(model.graph)).run({"x": x}, {}, ["y"])["y"].sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0, 1, 1, 0], rtol=1e-5)
+
+
+def test_a_replaced_weight_is_read_where_it_is_replaced() -> None:
+    model = model_of("t = Conv(x, w, b) y = Relu(t)")
+    x, zeros = torch.ones(1, 4, 8, 8), torch.zeros(6, 4, 3, 3)
+    found = Program(torch, list(model.graph)).run({"x": x}, {("t", 1): zeros}, ["y"])["y"]
+    bias = model.graph.initializers["b"].const_value.numpy()
+    np.testing.assert_allclose(found[0, :, 0, 0].numpy(), bias.clip(0))
+
+
+@pytest.mark.parametrize("wanted", [scheme(), inputs_scheme()], ids=["outputs", "inputs"])
+def test_a_quantised_model_computes_what_the_engine_does(wanted: Scheme) -> None:
+    model, _ = quantized(named(CONV_NET), wanted=wanted)
+    feeds = samples_for(model, 8, seed=3)
+    with PlainRunner(model) as runner:
+        expected = runner.run(feeds)["y"]
+    tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+    found = Program(torch, list(model.graph)).run(tensors, {}, ["y"])["y"].numpy()
+    # A sum in another order may fall on the other side of a half now and then.
+    assert sqnr_db(expected, found) > 50
