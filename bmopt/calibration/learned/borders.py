@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from bmopt.calibration.learned.cutting import Unit, cut_blocks, split_alone
@@ -30,11 +31,9 @@ class Borders:
     def __init__(self, model: ir.Model, quantized: ir.Model, plan: QuantPlan) -> None:
         self.stored = {node.name or "": node for node in quantized.graph}
         self._floats = {node.name or "": node for node in model.graph}
-        self._users = {
-            value.name or "": [user for user, _ in value.uses()]
-            for node in model.graph
-            for value in node.outputs
-        }
+        self._values = {out.name or "": out for node in model.graph for out in node.outputs}
+        self._activations = plan.activations
+        self._moved = set(plan.moved)
         self._pairs_behind = plan.reads is None
         self._folded = set(plan.folded)
         self._order = [node for node in quantized.graph if not is_constant_node(node)]
@@ -80,21 +79,39 @@ class Borders:
                 users = {user.name or "" for user, _ in value.uses()}
                 if value.is_graph_output() or users - inside:
                     mine = self._counterpart(value)
-                    if mine in made:
-                        found[value.name or ""] = mine
+                    if mine.name in made:
+                        found[value.name or ""] = mine.name or ""
         return found
 
     def as_stored(self, name: str, array: Array) -> Array:
-        """Return a float tensor clipped as its counterpart is, where its clip was folded."""
-        users = self._users.get(name, [])
+        """Return what the counterpart of a float tensor would hold, but for rounding.
+
+        It is clipped where its clip was folded, and in steps where the counterpart is of integers,
+        as of a tensor that is only moved before it is read.
+        """
+        value = self._values[name]
+        users = [user for user, _ in value.uses()]
+        encoded = name
         if len(users) == 1 and (users[0].name or "") in self._folded:
             bounds = clip_bounds(users[0])
             assert bounds is not None
-            return array.clip(*bounds)
-        return array
+            array, encoded = array.clip(*bounds), users[0].outputs[0].name or ""
+        if not self._holds_integers(self._counterpart(value)):
+            return array
+        quant = self._activations[encoded]
+        steps: Array = array / np.float32(quant.scale) + np.float32(quant.zero_point)
+        return steps
 
-    def _counterpart(self, value: ir.Value) -> str:
-        """Return the quantised model's tensor for one of the float model."""
+    def _holds_integers(self, value: ir.Value) -> bool:
+        producer = value.producer()
+        assert producer is not None
+        return is_op(producer, "QuantizeLinear") or (producer.name or "") in self._moved
+
+    def _counterpart(self, value: ir.Value) -> ir.Value:
+        """Return the quantised model's tensor for one of the float model.
+
+        It is the one that all readers read: behind its Q/DQ nodes where they are its producer's.
+        """
         producer = value.producer()
         assert producer is not None
         if (producer.name or "") in self._folded:
@@ -106,7 +123,7 @@ class Borders:
             behind = [user for user, _ in mine.uses() if is_op(user, wanted)]
             if behind and (self._pairs_behind or wanted == "DequantizeLinear"):
                 mine = behind[0].outputs[0]
-        return mine.name or ""
+        return mine
 
     def _with_constants(self, start: int, end: int) -> list[ir.Node]:
         inside = [node for node in self._order[start:end] if self._is_fed(node)]
