@@ -98,7 +98,11 @@ class _Trial:
         for mine, other in ((0, 1), (1, 0)):
             form = damped(self._halves[mine][0], damping).astype(np.float32)
             pull = self._pulls[mine].swapaxes(1, 2).astype(np.float32)
-            moved = np.linalg.solve(form, pull).swapaxes(1, 2).astype(np.float64)
+            try:
+                solved = np.linalg.solve(form, pull)
+            except np.linalg.LinAlgError:
+                return [math.inf]  # too little damping for float32
+            moved = solved.swapaxes(1, 2).astype(np.float64)
             bent = np.vdot(moved, moved @ self._halves[other][0])
             changes.append(float(bent - 2 * np.vdot(moved, self._pulls[other])))
         return changes
