@@ -6,13 +6,11 @@ import dataclasses
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from bmopt.bench.accuracy import AccuracyReport, Metric, compare_accuracy
 from bmopt.bench.compare import compare_latency
 from bmopt.bench.environment import describe
 from bmopt.bench.statistics import latency, ratio
-from bmopt.core.dataset import Dataset
 from bmopt.core.measurement import Measurement
 from bmopt.core.runner import DeviceTimed, Feeds, Runner
 
@@ -46,19 +44,6 @@ class LatencyReport:
             "threads": self.threads,
             "device_ns": dict(self.device_ns),
         }
-
-
-def measure_accuracy(
-    reference: Runner, candidate: Runner, dataset: Dataset, batch_size: int, metric: str
-) -> AccuracyReport:
-    """Compare on the same samples; ``metric`` is a recipe's."""
-    return compare_accuracy(
-        reference,
-        candidate,
-        dataset,
-        batch_size,
-        metric=None if metric == "auto" else cast("Metric", metric),
-    )
 
 
 def device_median_ns(runner: Runner, feeds: Sequence[Feeds]) -> int | None:

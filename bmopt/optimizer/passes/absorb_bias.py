@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
 from bmopt.core.absorption import AbsorptionPlan, Shift
-from bmopt.errors import PassError, QuantizationError
+from bmopt.errors import QuantizationError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.shift_chains import ShiftChain, shift_chains
 from bmopt.optimizer.arithmetic.linear_ops import (
@@ -23,6 +22,7 @@ from bmopt.optimizer.arithmetic.linear_ops import (
     plan_outputs,
 )
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
+from bmopt.optimizer.plan_files import plan_text
 from bmopt.optimizer.rewrite import add_constant, opset, root_graph
 from bmopt.optimizer.sweeps import RefusedError
 
@@ -78,11 +78,7 @@ class AbsorbBias(Pass):
 
 
 def _read(path: str) -> AbsorptionPlan:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PassError(f"absorb-bias: cannot read the plan {path!r} ({error})") from error
-    return AbsorptionPlan.from_json(text, source=path)
+    return AbsorptionPlan.from_json(plan_text(AbsorbBias.name, path), source=path)
 
 
 def _matched(model: ir.Model, plan: AbsorptionPlan) -> list[tuple[ShiftChain, Shift]]:

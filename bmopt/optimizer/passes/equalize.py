@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,13 +11,14 @@ import onnx_ir as ir
 
 from bmopt.core.equalization import ChannelScaling, EqualizationPlan
 from bmopt.core.runner import Array
-from bmopt.errors import PassError, QuantizationError
+from bmopt.errors import QuantizationError
 from bmopt.graph.channel_scales import divided, multiplied
 from bmopt.graph.cross_layer import equalized_weights, lacks_weights, scaling_of
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.scaling_chains import scaling_chains
 from bmopt.optimizer.arithmetic.linear_ops import set_constant
 from bmopt.optimizer.pass_base import Outcome, Pass, Refusal
+from bmopt.optimizer.plan_files import plan_text
 
 _APPLIED = "bmopt.equalized"
 
@@ -73,11 +73,7 @@ class Equalize(Pass):
 
 
 def _read(path: str) -> EqualizationPlan:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PassError(f"equalize: cannot read the plan {path!r} ({error})") from error
-    return EqualizationPlan.from_json(text, source=path)
+    return EqualizationPlan.from_json(plan_text(Equalize.name, path), source=path)
 
 
 def _equalize_weights(model: ir.Model) -> Outcome:
