@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bmopt.bench.budget import AUTO, NO_METRIC, Budget
 from bmopt.bench.metric_text import parse_metric
+from bmopt.calibration.learned.torch_access import require_torch
 from bmopt.errors import UsageError
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.steps import steps_of
@@ -28,10 +29,11 @@ def require_accuracy_options(recipe: Recipe, *, has_val: bool) -> None:
     """Check metric, budget and steps.
 
     Raises:
-        UsageError: One does not exist or makes no sense, or a budget has no samples to be judged
-            on.
+        UsageError: One does not exist, makes no sense or needs torch, which is not installed; or
+            a budget has no samples to be judged on.
     """
-    steps_of(recipe)
+    if "learned" in steps_of(recipe):
+        require_torch()
     if recipe.metric not in (AUTO, NO_METRIC):
         parse_metric(recipe.metric)
     if budget_in(recipe) is not None and not has_val:

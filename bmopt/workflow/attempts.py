@@ -22,7 +22,7 @@ from bmopt.core.files import atomic_file
 from bmopt.core.plan import QuantPlan
 from bmopt.core.ranges import Method
 from bmopt.core.scheme import FloatRules
-from bmopt.errors import BmoptError
+from bmopt.errors import CalibrationError, DataError, ModelError
 from bmopt.optimizer.passes.correct_weights import CorrectWeights
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer
@@ -124,7 +124,7 @@ def attempt(job: Job, approach: Approach, steps: Steps, samples: Dataset | None 
     start = time.monotonic()
     try:
         found = _cached(job, quantizer, plan, steps, wanted)
-    except BmoptError as error:
+    except (CalibrationError, DataError, ModelError) as error:
         # The model is none the worse for it.
         job.progress.warn(f"weights were not refined: {error}")
         left = Steps.of(set(steps.names) & {"ranges", "equalize"})

@@ -15,7 +15,7 @@ from bmopt.core.digest import of_bytes
 from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.ranges import METHODS, Method
 from bmopt.core.scheme import FloatRules
-from bmopt.errors import BmoptError
+from bmopt.errors import CalibrationError, DataError, ModelError
 from bmopt.graph.model_digest import model_digest
 from bmopt.optimizer.passes.absorb_bias import AbsorbBias
 from bmopt.optimizer.passes.equalize import Equalize
@@ -106,7 +106,7 @@ def variants(
     if "equalize" in steps:
         try:
             found = _equalized(job, quantizer, calibrate)
-        except BmoptError as error:
+        except (CalibrationError, DataError, ModelError) as error:
             found = None
             job.progress.warn(f"channels were not equalised: {error}")
         models += [] if found is None else [found]
@@ -258,7 +258,7 @@ class _Trial:
                 batch_size=job.batch_size,
                 samples=_FINAL_SAMPLES,
             )
-        except BmoptError as error:
+        except (CalibrationError, DataError, ModelError) as error:
             job.progress.warn(f"ranges were not chosen by the layers' outputs: {error}")
             return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bmopt.core.plan import QuantPlan
 from bmopt.errors import QuantizationError, UsageError
 from bmopt.workflow.compiling import CompileResult
 from bmopt.workflow.progress import Quiet
+from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.steps import STEPS, Steps, steps_of
 from tests.workflow.demo_runs import QUICK, compile_demo, content
 
@@ -128,3 +130,10 @@ def test_presets_and_lists_give_steps() -> None:
     assert Steps.of(["gain", "ranges"]).names == ("ranges", "gain")
     assert Steps.of(STEPS).refine is not None
     assert Steps.of(["ranges", "equalize"]).refine is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_learned_rounding_that_was_asked_for_needs_torch(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs torch, which is not installed"):
+        compiled(tmp_path / "out", steps="bias,learned")
+    assert "learned" not in steps_of(Recipe(preset="best")).names
