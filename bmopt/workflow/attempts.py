@@ -112,18 +112,15 @@ class Attempt:
         return corrected(self.plan, self.corrections, self.quantizer.scheme)
 
 
-def attempt(job: Job, approach: Approach, steps: Steps, samples: Dataset | None = None) -> Attempt:
-    """Return the model quantised, refined by ``steps``.
-
-    Refinement is on ``samples``; on all calibration samples where there are none.
-    """
+def attempt(job: Job, approach: Approach, steps: Steps) -> Attempt:
+    """Return the model quantised, refined by ``steps`` on the calibration samples."""
     plan = dataclasses.replace(approach.plan(), steps=steps.names)
-    wanted, quantizer = samples or job.calib, approach.quantizer
-    if not steps.refines or wanted is None or not plan.weights:
+    samples, quantizer = job.calib, approach.quantizer
+    if not steps.refines or samples is None or not plan.weights:
         return Attempt(approach, plan, quantizer.apply(plan), None, steps)
     start = time.monotonic()
     try:
-        found = _cached(job, quantizer, plan, steps, wanted)
+        found = _cached(job, quantizer, plan, steps, samples)
     except (CalibrationError, DataError, ModelError) as error:
         # The model is none the worse for it.
         job.progress.warn(f"weights were not refined: {error}")

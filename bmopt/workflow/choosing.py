@@ -6,11 +6,12 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 
+import onnx_ir as ir
+
 from bmopt.calibration.absorb import plan_absorption
 from bmopt.calibration.equalize import plan_smoothing
 from bmopt.calibration.sequence.range_choice import choose_ranges
 from bmopt.core.absorption import AbsorptionPlan
-from bmopt.core.dataset import Dataset
 from bmopt.core.digest import of_bytes
 from bmopt.core.equalization import EqualizationPlan
 from bmopt.core.ranges import METHODS, Method
@@ -19,22 +20,22 @@ from bmopt.errors import CalibrationError, DataError, ModelError
 from bmopt.graph.model_digest import model_digest
 from bmopt.optimizer.passes.absorb_bias import AbsorbBias
 from bmopt.optimizer.passes.equalize import Equalize
-from bmopt.workflow.attempts import Approach, Ranges, attempt
+from bmopt.workflow.attempts import Approach, Ranges
 from bmopt.workflow.output_noise import OutputNoise
 from bmopt.workflow.placing import Placed
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import Quantizer, format_rules
+from bmopt.workflow.recipe import BY_LAYER, THOROUGH
 from bmopt.workflow.samples import Head
 from bmopt.workflow.steps import Steps
 
+Candidate = tuple[int, str]
 Rewrite = EqualizationPlan | AbsorptionPlan
 Calibrate = Callable[[Quantizer, Rewrite], Quantizer]
 
-BY_LAYER = "output"
-"""The method that chooses every tensor's range by the error at its layer's output."""
-
-_TRIAL_SAMPLES = 32
-_FINAL_SAMPLES = 64
+_TRIAL_SAMPLES = 64
+_FINAL_SAMPLES = 256
+_FINALISTS = 2
 
 
 def choose(
@@ -46,10 +47,9 @@ def choose(
 ) -> Approach:
     """Return the model and ranges whose outputs are nearest the float model's.
 
-    All candidates are tried on a few calibration samples, with only the activations in 8 bits:
-    what rounding does to weights is put right later, and would drown the rest. The best of them
-    are tried once more with their weights rounded and their biases put right, on samples that
-    those were not put right on.
+    All candidates are tried on a few calibration samples, the best of them on more, with only the
+    activations in 8 bits: what rounding does to weights is put right later, and would drown the
+    rest.
 
     Args:
         job: The compilation.
@@ -88,7 +88,7 @@ def _key(job: Job, trial: _Trial) -> dict[str, object]:
         "keep_float": [*quantizer.keep_float, *trial.placed.keep_float],
         "rules": format_rules(trial.placed.rules),
         "steps": list(trial.steps.names),
-        "method": job.recipe.method,
+        "methods": trial.methods(),
         "samples": job.calib.fingerprint,
         "batch": job.batch_size,
     }
@@ -167,14 +167,9 @@ class _Trial:
 
     def decide(self) -> str:
         """Return the winner as text, that ``approach`` reads."""
-        assert self._job.calib is not None
-        candidates = [(i, m) for i in range(len(self.models)) for m in self._methods()]
-        scores = self._scores(candidates, Head(self._job.calib, _TRIAL_SAMPLES), None)
-        if self.steps.refine is not None and self.steps.refine.bias:
-            finalists = self._finalists(scores)
-            if len(finalists) > 1:
-                scores = self._scores(finalists, *_halves(self._job.calib))
-        index, method = max(scores, key=lambda candidate: scores[candidate])
+        candidates = [(i, m) for i in range(len(self.models)) for m in self.methods()]
+        ranked = self._ranked(candidates, _TRIAL_SAMPLES)
+        index, method = self._ranked(ranked[:_FINALISTS], _FINAL_SAMPLES)[0]
         others = dict(self._others(index)) if method == BY_LAYER else {}
         return json.dumps({"index": index, "method": method, "others": others})
 
@@ -186,45 +181,35 @@ class _Trial:
         quantizer = self.models[document["index"]]
         return _approach(quantizer, self.placed, Ranges(_method(method), others))
 
-    def _methods(self) -> list[str]:
-        wanted = self._job.recipe.method
-        if wanted != "auto":
-            return [wanted]
-        return [*METHODS, BY_LAYER] if "ranges" in self.steps else ["minmax"]
+    def methods(self) -> list[str]:
+        """Return the ways to choose ranges."""
+        recipe = self._job.recipe
+        if recipe.method != "auto":
+            return [recipe.method]
+        if "ranges" not in self.steps:
+            return ["minmax"]
+        return [*METHODS, BY_LAYER] if recipe.preset == THOROUGH else [*METHODS]
 
-    def _finalists(self, scores: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
-        """Return the best candidate of every model, and the best of the others."""
-        ranked = sorted(scores, key=lambda candidate: -scores[candidate])
-        first = {index: (index, name) for index, name in reversed(ranked)}
-        rest = [candidate for candidate in ranked if candidate not in first.values()]
-        return [*first.values(), *rest[:1]]
-
-    def _scores(
-        self, candidates: Sequence[tuple[int, str]], seen: Dataset, refined_on: Dataset | None
-    ) -> dict[tuple[int, str], float]:
-        """Return output SQNR on ``seen`` in dB, with biases put right on ``refined_on``.
-
-        Without such samples the weights stay in float.
-        """
+    def _ranked(self, candidates: Sequence[Candidate], samples: int) -> list[Candidate]:
+        """Return the candidates, the one with the highest output SQNR on first samples first."""
+        if len(candidates) == 1:
+            return list(candidates)
         job, first = self._job, self.models[0]
+        assert job.calib is not None
         keep_qdq = first.scheme.side == "inputs"
         noise = OutputNoise(
             first.model,
-            seen,
+            Head(job.calib, samples),
             job.batch_size,
             lambda path: job.reference.open_graph(path, keep_qdq=keep_qdq),
         )
-        steps = Steps.of(() if refined_on is None else ("bias", "gain"))
-        found = {}
-        for index, method in candidates:
-            placement = self._placement(self.models[index])
-            approach = Approach(self.models[index], self._ranges(index, method), *placement)
-            if refined_on is None:
-                floats = dataclasses.replace(approach.plan(), weights={})
-                approach = dataclasses.replace(approach, given=floats)
-            made = attempt(job, approach, steps, refined_on)
-            found[index, method] = noise.sqnr_db(made.model)
-        return found
+        scores = {one: noise.sqnr_db(self._with_float_weights(*one)) for one in candidates}
+        return sorted(candidates, key=lambda one: -scores[one])
+
+    def _with_float_weights(self, index: int, method: str) -> ir.Model:
+        quantizer = self.models[index]
+        approach = Approach(quantizer, self._ranges(index, method), *self._placement(quantizer))
+        return quantizer.apply(dataclasses.replace(approach.plan(), weights={}))
 
     def _placement(self, quantizer: Quantizer) -> tuple[FloatRules, tuple[str, ...]]:
         """Return the placement; one with integers, where the chosen one has none."""
@@ -256,15 +241,8 @@ class _Trial:
                 job.calib,
                 job.reference.open_checked,
                 batch_size=job.batch_size,
-                samples=_FINAL_SAMPLES,
+                samples=_TRIAL_SAMPLES,
             )
         except (CalibrationError, DataError, ModelError) as error:
             job.progress.warn(f"ranges were not chosen by the layers' outputs: {error}")
             return {}
-
-
-def _halves(calib: Dataset) -> tuple[Dataset, Dataset]:
-    """Return samples to compare on, and others to put biases right on; the same if too few."""
-    first = Head(calib, _FINAL_SAMPLES)
-    rest = Head(calib, _FINAL_SAMPLES, start=_FINAL_SAMPLES)
-    return (rest if rest.size >= _FINAL_SAMPLES // 2 else first), first

@@ -20,11 +20,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PRESETS = ("fast", "balanced", "best")
+THOROUGH = "best"
+PRESETS = ("fast", "balanced", THOROUGH)
 """How much is done to keep an 8-bit model's accuracy."""
 
+BY_LAYER = "output"
+"""The method that chooses every tensor's range by the error at its layer's output."""
+
 _CHOICES = {
-    "method": ("auto", *METHODS),
+    "method": ("auto", *METHODS, BY_LAYER),
     "preset": PRESETS,
     "float_type": ("fp32", *HALVES),
     "compat": COMPATS,

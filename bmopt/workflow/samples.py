@@ -105,11 +105,10 @@ def _is_free_in_batch_only(spec: InputSpec) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The first samples of a data set, or those that follow some number of them."""
+    """The first samples of a data set."""
 
     whole: Dataset
     limit: int
-    start: int = 0
 
     @property
     def name(self) -> str:
@@ -119,12 +118,12 @@ class Head:
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the whole with the limit."""
-        return f"{self.whole.fingerprint}:{self.start}:{self.limit}"
+        return f"{self.whole.fingerprint}:{self.limit}"
 
     @property
     def size(self) -> int:
         """How many samples there are."""
-        return min(self.limit, max(self.whole.size - self.start, 0))
+        return min(self.limit, self.whole.size)
 
     @property
     def has_labels(self) -> bool:
@@ -133,10 +132,9 @@ class Head:
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield whole batches until the limit is reached."""
-        done = -self.start
+        done = 0
         for batch in self.whole.batches(batch_size):
             if done >= self.limit:
                 return
-            if done >= 0:
-                yield batch
+            yield batch
             done += batch.size
