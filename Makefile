@@ -60,6 +60,9 @@ bench: $(VENV)/.bench ## measure what docs/benchmarks.md tells; DATA=folder, tak
 	  --json build/bench/tensorrt_accuracy.json
 	$(BIN)/python benchmarks/overhead.py --json build/bench/overhead.json
 	$(BIN)/python benchmarks/verdicts.py --json build/bench/verdicts.json
+	$(BIN)/python benchmarks/budgets.py --data $(DATA) --json build/bench/budgets.json
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --ablation \
+	  --json build/bench/accuracy.json
 	$(BIN)/python benchmarks/peers/run.py --data $(DATA) --json build/bench/peers.json
 
 docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstrings
