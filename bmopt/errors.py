@@ -67,3 +67,19 @@ class HostError(BmoptError):
     """This host cannot run the artifact."""
 
     exit_code: ClassVar[int] = 6
+
+
+class BundleError(BmoptError):
+    """A bundle that is missing, malformed or cannot be written as asked."""
+
+
+class TrustError(BmoptError):
+    """A bundle whose checksums or signature do not match its files."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class GoldenError(BmoptError):
+    """A model that does not answer as it did when it was packed."""
+
+    exit_code: ClassVar[int] = 7

@@ -21,9 +21,11 @@ from bmopt.cli import (
     inspect,
     lint,
     optimize,
+    package,
     reduce,
     report,
     targets,
+    verify,
 )
 from bmopt.cli.verb import OneLineParser, Verb
 from bmopt.errors import BmoptError, HostError, OutputError
@@ -39,6 +41,8 @@ VERBS: tuple[Verb, ...] = (
     compare.VERB,
     reduce.VERB,
     report.VERB,
+    package.VERB,
+    verify.VERB,
     targets.VERB,
     doctor.VERB,
     cache.VERB,

@@ -18,15 +18,16 @@ MANIFEST_KEY = "bmopt_artifact"
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, key: str = MANIFEST_KEY) -> Iterator[Path]:
     """Yield a scratch folder beside ``path``; on success it takes ``path``'s place.
 
-    On an error nothing is left behind and an earlier ``path`` is untouched.
+    On an error nothing is left behind and an earlier ``path`` is untouched. ``key`` marks, in
+    its manifest, a folder that may be replaced.
 
     Raises:
         OutputError: ``path`` cannot be written or replaced, or the disk is full.
     """
-    require_replaceable(path)
+    require_replaceable(path, key)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -62,16 +63,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def require_replaceable(path: Path) -> None:
+def require_replaceable(path: Path, key: str = MANIFEST_KEY) -> None:
     """Check that a folder can be written at ``path`` before the work for it is done.
 
     Raises:
-        OutputError: ``path`` holds anything but an artifact, which would be lost, or there is a
-            file in its way or a folder that cannot be written to.
+        OutputError: ``path`` holds anything but a folder of ours with ``key`` in its manifest,
+            which would be lost, or there is a file in its way or a folder that cannot be
+            written to.
     """
     with _output_errors(path):
         if os.path.lexists(path):
-            _require_artifact(path)
+            _require_own(path, key)
         _require_room(path)
 
 
@@ -95,22 +97,22 @@ def require_writable_file(path: Path) -> None:
         _require_room(path)
 
 
-def _require_artifact(path: Path) -> None:
+def _require_own(path: Path, key: str) -> None:
     if not path.is_dir():
         raise OutputError(f"{path}: exists and is not a folder; choose another output")
-    if any(path.iterdir()) and not _has_manifest(path):
+    if any(path.iterdir()) and not _has_manifest(path, key):
         raise OutputError(f"{path}: holds other files; choose a new or empty folder")
     if path.samefile(Path.cwd()) or path.is_mount():
         raise OutputError(f"{path}: cannot be replaced where it is; name a folder inside it")
 
 
-def _has_manifest(path: Path) -> bool:
+def _has_manifest(path: Path, key: str) -> bool:
     """Whether the folder has a manifest of ours: other programs have files of that name too."""
     try:
         document = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(document, dict) and MANIFEST_KEY in document
+    return isinstance(document, dict) and key in document
 
 
 def write_text(path: Path, text: str) -> None:

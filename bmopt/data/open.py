@@ -67,6 +67,23 @@ def open_dataset(
     return spec
 
 
+def preprocessing(spec: str, options: Preprocess | None = None) -> Preprocess:
+    """Return what is done to the samples of a file or folder that ``open_dataset`` opens.
+
+    Nothing is read but the options beside the data, where those are still there.
+
+    Raises:
+        DataError: The options beside the data cannot be read.
+        UsageError: An option makes no sense.
+    """
+    path, query = _split_query(spec)
+    return _merged(path, options or Preprocess(), query)
+
+
+def _merged(path: Path, options: Preprocess, query: Preprocess) -> Preprocess:
+    return _beside(path).merged(options).merged(query)
+
+
 def _open_text(
     text: str, inputs: Sequence[InputSpec], options: Preprocess, limit: int | None
 ) -> Dataset:
@@ -75,7 +92,7 @@ def _open_text(
         return open_function(text, inputs, limit=limit)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; give {_FORMS}")
-    merged = _beside(path).merged(options).merged(query)
+    merged = _merged(path, options, query)
     if path.is_dir() or path.suffix.lower() == ".csv":
         return open_images(path, inputs, merged, name=text, limit=limit)
     if path.suffix.lower() in (".npz", ".npy"):

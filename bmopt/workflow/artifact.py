@@ -58,13 +58,7 @@ class Artifact:
         Raises:
             ArtifactError: The file is damaged.
         """
-        path = self.path / REPORT
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{path}: is no report ({error}); compile again") from error
+        return read_report(self.path)
 
     def run(self, feeds: Feeds) -> dict[str, Any]:
         """Run one inference: input name -> array in, output name -> array out.
@@ -174,6 +168,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise ArtifactError(f"{file}: version {version!r}; this bmopt reads {FORMAT_VERSION}")
     return dict(manifest)
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return what was measured on the artifact in ``folder``, None where nothing has been.
+
+    Raises:
+        ArtifactError: The file is damaged.
+    """
+    path = folder / REPORT
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: is no report ({error}); compile again") from error
 
 
 def read_golden(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:

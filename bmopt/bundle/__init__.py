@@ -1,0 +1,1 @@
+"""Deployment bundles: folders that run on a device without Python."""

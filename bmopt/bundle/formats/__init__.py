@@ -1,0 +1,1 @@
+"""Bundles in the forms that servers and other tools load."""

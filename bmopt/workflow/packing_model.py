@@ -1,0 +1,119 @@
+"""One artifact as a model of a bundle: its files, and what it says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from bmopt.bundle import golden, layout
+from bmopt.bundle.manifest import Calibration, Model, Port, Source
+from bmopt.bundle.measured import accuracy_of, latency_of, printable
+from bmopt.bundle.ports import input_ports, output_ports, with_layout
+from bmopt.bundle.target_needs import EngineFacts, needs_of
+from bmopt.bundle.writer import copy_files
+from bmopt.errors import ArtifactError
+from bmopt.workflow import artifact
+from bmopt.workflow.engines import MODEL, read_engine, read_options
+from bmopt.workflow.packed_artifact import Packed
+from bmopt.workflow.packing_golden import opened_ways, recorded_in, warn_of_loose
+from bmopt.workflow.progress import Progress
+
+
+def pack_model(bundle: Path, packed: Packed, progress: Progress) -> Model:
+    """Copy an artifact's model and golden tensors into ``bundle``, and describe it.
+
+    Raises:
+        ArtifactError: A file of the artifact is damaged.
+        BundleError: A tensor is of a type that the runner has not, or cannot be checked.
+    """
+    recorded = recorded_in(packed)
+    ranges = _ranges(packed.path)
+    feeds, answers = recorded.pairs[0]
+    options = None if packed.engine_file else read_options(packed.path)
+    inputs = input_ports(packed.graph, feeds, ranges, options)
+    ports = (
+        with_layout(inputs, packed.preprocess),
+        output_ports(packed.graph, answers, ranges),
+    )
+    with opened_ways(packed) as runners:
+        allowed = golden.tolerances(recorded, [runner.run for runner in runners])
+    warn_of_loose(packed, recorded, allowed, progress)
+    copy_files(bundle, _model_files(packed))
+    pairs = golden.write_golden(bundle, packed.name, recorded, allowed, ports)
+    return dataclasses.replace(_described(packed, *ports), golden=pairs)
+
+
+def _ranges(path: Path) -> Mapping[str, Any]:
+    """Return what calibration saw of every tensor, nothing where it was not asked."""
+    file = path / artifact.RANGES
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["tensors"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{file}: is no range table ({error!r}); compile again") from error
+
+
+def _model_files(packed: Packed) -> dict[str, Path]:
+    place = f"{layout.MODELS}/{packed.name}"
+    if packed.engine_file:
+        return {f"{place}/{packed.engine_file}": packed.path / packed.engine_file}
+    # Weights may lie beside the graph, in files that are named after it.
+    names = [name for name in packed.manifest["files"] if name.startswith(MODEL)]
+    return {f"{place}/{name}": packed.path / name for name in names}
+
+
+def _described(packed: Packed, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Model:
+    manifest = packed.manifest
+    report = artifact.read_report(packed.path)
+    versions = {str(k): printable(str(v)) for k, v in manifest.get("versions", {}).items()}
+    sdk = {"trt": "tensorrt", "rtx": "tensorrt_rtx"}.get(packed.target.engine, "onnxruntime")
+    return Model(
+        name=packed.name,
+        target=str(packed.target),
+        engine=packed.engine,
+        file=f"{layout.MODELS}/{packed.name}/{packed.engine_file or MODEL}",
+        digest=str(manifest["digest"]),
+        needs=needs_of(
+            packed.target, versions.get(sdk, ""), _engine_facts(packed), _opset(packed.graph)
+        ),
+        inputs=inputs,
+        outputs=outputs,
+        golden=(),
+        passes=printable(str(manifest.get("pipeline", ""))),
+        versions=versions,
+        source=_source(manifest.get("source")),
+        calibration=_calibration(manifest.get("calibration")),
+        accuracy=accuracy_of(report),
+        latency=latency_of(report),
+    )
+
+
+def _engine_facts(packed: Packed) -> EngineFacts | None:
+    built = read_engine(packed.path) if packed.engine_file else None
+    if built is None:
+        return None
+    options = read_options(packed.path)
+    is_portable = options is not None and options.compat == "version"
+    return EngineFacts(built.version, built.devices, is_portable)
+
+
+def _opset(model: ir.Model) -> int:
+    return int(model.opset_imports.get("", 0))
+
+
+def _source(entry: Mapping[str, Any] | None) -> Source | None:
+    if not entry:
+        return None
+    return Source(*(printable(str(entry.get(key, ""))) for key in ("file", "sha256", "digest")))
+
+
+def _calibration(entry: Mapping[str, Any] | None) -> Calibration | None:
+    if not entry:
+        return None
+    return Calibration(str(entry["fingerprint"]), int(entry["samples"]))
