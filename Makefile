@@ -7,16 +7,18 @@ ARGS ?=
 # Models and labelled samples for make bench, laid out as docs/benchmarks.md says
 DATA ?= ../shared/data
 
-NATIVE := pyproject.toml CMakeLists.txt $(wildcard cpp_ext/kernels/*)
-CPP := $(wildcard cpp_ext/*/*.cpp cpp_ext/*/*.hpp)
+NATIVE := pyproject.toml CMakeLists.txt $(wildcard cpp_ext/kernels/*) \
+  $(wildcard $(addprefix cpp_ext/runner/,CMakeLists.txt include/* src/* engines/* tool/*))
+CPP := $(wildcard cpp_ext/*/*.cpp cpp_ext/*/*.hpp cpp_ext/runner/*/*.cpp cpp_ext/runner/*/*.[ch])
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types layers pytest bench docs-passes wheel clean
+.PHONY: help install demo test lint format types layers pytest bench docs-passes wheel \
+  runner runner-aarch64 clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | \
-	  while read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | \
+	  while read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 install: $(VENV)/.installed ## make .venv and install bmopt into it
 
@@ -70,6 +72,14 @@ docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstri
 
 wheel: $(VENV)/.installed ## build a wheel into dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
+
+# Beside the extension, where bmopt package looks; ORT_ROOT says where ONNX Runtime's header is.
+runner: $(VENV)/.installed ## build the native runner of bundles and install it
+	scripts/install_runner.sh $(BIN)/python build/runner
+
+runner-aarch64: $(VENV)/.installed ## the same for AArch64, with g++-aarch64-linux-gnu
+	scripts/install_runner.sh $(BIN)/python build/runner-aarch64 \
+	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cpp_ext/runner/toolchains/aarch64-linux-gnu.cmake
 
 clean: ## remove .venv and everything built
 	rm -rf $(VENV) build dist demo-artifact .mypy_cache .ruff_cache .pytest_cache \
