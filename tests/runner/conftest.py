@@ -15,10 +15,10 @@ SOURCE = ROOT / "cpp_ext/runner"
 BUILD = ROOT / "build/runner-tests"
 CROSS_CXX = "aarch64-linux-gnu-g++"
 UNIT_TARGETS = ("runner_unit_tests",)
+FUZZ_TARGETS = ("runner_fuzz_manifest", "runner_fuzz_npy")
 TARGETS = (
     *UNIT_TARGETS,
-    "runner_fuzz_manifest",
-    "runner_fuzz_npy",
+    *FUZZ_TARGETS,
     "runner_check_bundle",
     "runner_abi_test",
 )
@@ -97,6 +97,22 @@ def native_engine(native: Build) -> Build:
     if not native.has_onnxruntime:
         pytest.skip("ONNX Runtime's C header not found: libonnxruntime-dev, or set ORT_ROOT")
     return native
+
+
+@pytest.fixture(scope="session")
+def libfuzzer() -> Build:
+    """The fuzz targets, driven by libFuzzer."""
+    _need("cmake", "make")
+    found = [one for one in ("clang++", "clang++-14", "clang++-19") if shutil.which(one)]
+    if not found:
+        pytest.skip("clang++ not installed; the seeds are mutated by our own driver only")
+    return build(
+        BUILD / "clang",
+        FUZZ_TARGETS,
+        f"-DCMAKE_CXX_COMPILER={found[0]}",
+        "-DBMOPT_RUNNER_SANITIZE=ON",
+        "-DCMAKE_CXX_FLAGS_DEBUG=-O1",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tests.runner.bundle_folder import write_bundle
-from tests.runner.conftest import Build
+from tests.runner.conftest import FUZZ_TARGETS, Build
 
-SECONDS = int(os.environ.get("BMOPT_FUZZ_SECONDS", "2"))
+OWN_SECONDS = 2
+LIBFUZZER_SECONDS = int(os.environ.get("BMOPT_FUZZ_SECONDS", "2"))
 
 
 def _fuzz(native: Build, name: str, seeds: list[Path]) -> None:
-    done = native.run(name, SECONDS, *seeds)
+    done = native.run(name, OWN_SECONDS, *seeds)
     assert done.returncode == 0, done.stderr[-4000:]
     assert int(done.stdout.split()[0]) > 100
 
@@ -31,3 +32,16 @@ def test_arrays(native: Build, tmp_path: Path, version: tuple[int, int]) -> None
         with seeds[-1].open("wb") as stream:
             np.lib.format.write_array(stream, np.ones((index, 2), dtype), version=version)
     _fuzz(native, "runner_fuzz_npy", seeds)
+
+
+@pytest.mark.parametrize("name", FUZZ_TARGETS)
+def test_libfuzzer_finds_nothing(libfuzzer: Build, tmp_path: Path, name: str) -> None:
+    bundle = write_bundle(tmp_path / "bundle", platform="x86_64-linux")
+    seed = next(bundle.rglob("manifest.json" if name.endswith("manifest") else "*.npy"))
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / seed.name).write_bytes(seed.read_bytes())
+    limits = (f"-max_total_time={LIBFUZZER_SECONDS}", "-timeout=10", f"-artifact_prefix={tmp_path}/")
+    done = libfuzzer.run(name, *limits, corpus)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "DONE" in done.stderr
