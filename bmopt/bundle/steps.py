@@ -13,7 +13,8 @@ _KEEPING = frozenset(
     {
         *("AveragePool", "Cast", "Clip", "Flatten", "Gather", "GlobalAveragePool", "Identity"),
         *("LeakyRelu", "MaxPool", "Pad", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Resize"),
-        *("Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Tanh", "Transpose", "Unsqueeze"),
+        *("Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Tanh", "TopK", "Transpose"),
+        "Unsqueeze",
     }
 )
 """Ops whose result moves by no more than their first input does."""
@@ -37,7 +38,10 @@ def output_steps(model: ir.Model) -> dict[str, float]:
     for node in model.graph:
         step = _step(node, steps)
         if step is not None and np.isfinite(step) and step > 0:
-            steps.update(dict.fromkeys(node.outputs, step))
+            # The others of MaxPool and TopK are indices.
+            steps.update(
+                dict.fromkeys(node.outputs[: None if node.op_type == "Split" else 1], step)
+            )
     return {str(value.name): steps[value] for value in model.graph.outputs if value in steps}
 
 

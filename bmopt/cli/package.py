@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmopt.cli.options import add_json
+from bmopt.cli.options import add_json, positive
 from bmopt.cli.output import print_json, print_table, say
 from bmopt.cli.units import size_text
 from bmopt.cli.verb import Verb
@@ -52,6 +52,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "build of ONNX Runtime loads",
     )
     parser.add_argument(
+        "--fold-preprocess",
+        action="store_true",
+        help="let the packed graph take stored pixels (uint8) and prepare them itself",
+    )
+    parser.add_argument(
+        "--top-k",
+        metavar="N",
+        type=positive,
+        default=0,
+        help="let the packed graph give the N highest scores and their classes",
+    )
+    parser.add_argument(
         "--slim", action="store_true", help="leave the engine's runtime library out"
     )
     parser.add_argument(
@@ -85,6 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
         labels=arguments.labels,
         name=arguments.name,
         runtime=arguments.runtime,
+        fold_preprocess=arguments.fold_preprocess,
+        top_k=arguments.top_k,
     )
     with shown_progress() as progress:
         if arguments.kind == _NATIVE:

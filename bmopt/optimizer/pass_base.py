@@ -38,7 +38,7 @@ class Pass(ir.passes.InPlacePass):
 
     A subclass is a frozen dataclass whose fields are its options. Contract: valid model in,
     valid model out; ``modified`` is truthful; a second run changes nothing; every node it writes
-    keeps ``bmopt.origin``; names of graph inputs and outputs never change.
+    keeps ``bmopt.origin``; names of graph inputs and outputs never change, but for append-top-k.
 
     Attributes:
         name: The pass' name in a pipeline's text.

@@ -12,6 +12,7 @@ _PACKAGE = "bmopt.optimizer.passes"
 
 PASSES: dict[str, str] = {
     "absorb-bias": "absorb_bias:AbsorbBias",
+    "append-top-k": "append_top_k:AppendTopK",
     "cast-float": "cast_float:CastFloat",
     "correct-weights": "correct_weights:CorrectWeights",
     "drop-dead": "drop_dead:DropDead",
@@ -21,6 +22,7 @@ PASSES: dict[str, str] = {
     "fold-batch-norm": "fold_batch_norm:FoldBatchNorm",
     "fold-constants": "fold_constants:FoldConstants",
     "fold-pad": "fold_pad:FoldPad",
+    "fold-preprocess": "fold_preprocess:FoldPreprocess",
     "fold-shapes": "fold_shapes:FoldShapes",
     "fuse-activations": "fuse_activations:FuseActivations",
     "fuse-layer-norm": "fuse_layer_norm:FuseLayerNorm",

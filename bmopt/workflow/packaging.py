@@ -12,6 +12,7 @@ from pathlib import Path
 from bmopt import __version__
 from bmopt.bundle import layout
 from bmopt.bundle.archive import write_archive
+from bmopt.bundle.keys import private_key
 from bmopt.bundle.licences import licence_files
 from bmopt.bundle.manifest import SCHEMA_KEY, Manifest, Model
 from bmopt.bundle.manifest_json import valid_name
@@ -22,6 +23,7 @@ from bmopt.bundle.writer import copy_files, finish, native_files, set_modes
 from bmopt.core.files import atomic_folder, require_replaceable, require_writable_file
 from bmopt.errors import BundleError
 from bmopt.workflow.packed_artifact import Packed, read_packed
+from bmopt.workflow.packing_folded import folded
 from bmopt.workflow.packing_model import pack_model
 from bmopt.workflow.progress import Progress, Quiet
 
@@ -39,6 +41,8 @@ class PackageOptions:
         labels: File with the classes' names, one a line.
         name: What the bundle is called; the first source model's name if empty.
         runtime: A wheel of ONNX Runtime or its shared library, instead of the installed version.
+        fold_preprocess: The graph takes stored pixels and prepares them itself.
+        top_k: How many scores and their classes the graph gives instead of all; 0 for all.
     """
 
     platform: str
@@ -47,6 +51,8 @@ class PackageOptions:
     labels: Path | None = None
     name: str = ""
     runtime: Path | None = None
+    fold_preprocess: bool = False
+    top_k: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +102,9 @@ def package(
     """
     progress = progress or Quiet()
     progress.step("check")
-    packed = read_all(artifacts, options.platform)
+    if options.key is not None:
+        private_key(options.key)  # Before any work, rather than after all of it.
+    packed = read_all(artifacts, options)
     name = bundle_name(packed, options)
     out = out or Path(f"{name}.{options.platform}{layout.ARCHIVES[0]}")
     is_archive = bool(layout.archive_suffix(out.name))
@@ -128,8 +136,9 @@ def _folder(out: Path, *, is_archive: bool) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def read_all(artifacts: Sequence[Path], platform: str) -> list[Packed]:
+def read_all(artifacts: Sequence[Path], options: PackageOptions) -> list[Packed]:
     """Read the artifacts of a bundle; see ``package`` for what is raised."""
+    platform, top_k = options.platform, options.top_k
     if not artifacts:
         raise BundleError("no artifact was given; name the folders that bmopt compile wrote")
     if platform not in layout.PLATFORMS:
@@ -137,7 +146,8 @@ def read_all(artifacts: Sequence[Path], platform: str) -> list[Packed]:
     found: list[Packed] = []
     for path in artifacts:
         taken = {packed.name for packed in found}
-        found.append(read_packed(path, platform, taken))
+        packed = read_packed(path, platform, taken)
+        found.append(folded(packed, preprocess=options.fold_preprocess, top_k=top_k))
     return found
 
 
@@ -214,7 +224,8 @@ def fill(
     copy_files(folder, _common_files(parts))
     if parts.labels is not None:
         (folder / layout.LABELS).write_text(parts.labels, encoding="utf-8")
-        _compare_labels(parts.labels.count("\n"), models, progress)
+        sizes = _scores(packed, models)
+        _compare_labels(parts.labels.count("\n"), sizes, progress)
     manifest = Manifest(
         bmopt=__version__,
         name=name,
@@ -252,8 +263,14 @@ def _common_files(parts: Parts) -> dict[str, Path]:
     return {**files, **licence_files(parts.native, licences)}
 
 
-def _compare_labels(count: int, models: Sequence[Model], progress: Progress) -> None:
-    sizes = {port.shape[-1] for model in models for port in model.outputs if port.shape}
+def _scores(packed: Sequence[Packed], models: Sequence[Model]) -> set[int]:
+    """Return how many scores the outputs have, before a top-k took some; -1 for any number."""
+    rankings = [model.folded.ranking for model in packed if model.folded]
+    ranked = {ranking.count for ranking in rankings if ranking}
+    return ranked or {port.shape[-1] for model in models for port in model.outputs if port.shape}
+
+
+def _compare_labels(count: int, sizes: set[int], progress: Progress) -> None:
     if sizes and count not in sizes and -1 not in sizes:
         progress.warn(
             f"there are {count} labels, and outputs with {', '.join(map(str, sorted(sizes)))} "

@@ -45,7 +45,7 @@ def package_as(
     _require_options(kind, options)
     progress = progress or Quiet()
     progress.step("check")
-    packed = read_all(artifacts, options.platform)
+    packed = read_all(artifacts, options)
     name = bundle_name(packed, options)
     out = out or default_out(kind, name)
     require_out(kind, out)

@@ -24,6 +24,33 @@ from bmopt.workflow.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Outputs of a top-k: the artifact's output of scores, those in its place, its classes."""
+
+    source: str
+    scores: str
+    classes: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """What was added to a packed graph.
+
+    Attributes:
+        plain: The graph with the inputs that the artifact takes, and the outputs of the bundle.
+        passes: The passes that added it, as a pipeline's text.
+        ranking: The top-k; None without one.
+        pixels: The ``preprocess`` that is in the graph; empty where that is as it was.
+    """
+
+    plain: ir.Model
+    passes: str
+    ranking: Ranking | None
+    pixels: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Packed:
     """An artifact to pack.
 
@@ -32,9 +59,10 @@ class Packed:
         name: Its name in the bundle.
         target: Its target.
         manifest: Its manifest.
-        graph: Its graph.
+        graph: The graph to pack.
         engine_file: The engine's file in it; empty where the graph is packed.
         preprocess: The bundle's ``preprocess`` from its calibration samples; None without.
+        folded: What ``graph`` has beyond the artifact's; None where it is the artifact's.
     """
 
     path: Path
@@ -44,6 +72,12 @@ class Packed:
     graph: ir.Model
     engine_file: str
     preprocess: Mapping[str, Any] | None
+    folded: Folded | None = None
+
+    @property
+    def plain(self) -> ir.Model:
+        """The graph with the inputs that the artifact takes."""
+        return self.graph if self.folded is None else self.folded.plain
 
     @property
     def engine(self) -> str:

@@ -17,10 +17,12 @@ from bmopt.bundle.ports import input_ports, output_ports, with_layout
 from bmopt.bundle.target_needs import EngineFacts, needs_of
 from bmopt.bundle.writer import copy_files
 from bmopt.errors import ArtifactError
+from bmopt.graph.model_io import save_model
 from bmopt.workflow import artifact
 from bmopt.workflow.engines import MODEL, read_engine, read_options
 from bmopt.workflow.packed_artifact import Packed
-from bmopt.workflow.packing_golden import opened_ways, recorded_in, warn_of_loose
+from bmopt.workflow.packing_folded import profiles_for_pixels
+from bmopt.workflow.packing_golden import allowed_in, recorded_in, warn_of_loose
 from bmopt.workflow.progress import Progress
 
 
@@ -31,32 +33,46 @@ def pack_model(bundle: Path, packed: Packed, progress: Progress) -> Model:
         ArtifactError: A file of the artifact is damaged.
         BundleError: A tensor is of a type that the runner has not, or cannot be checked.
     """
-    recorded = recorded_in(packed)
-    ranges = _ranges(packed.path)
+    recorded = recorded_in(packed, _place_model(bundle, packed))
+    ranges = _ranges(packed)
     feeds, answers = recorded.pairs[0]
     options = None if packed.engine_file else read_options(packed.path)
+    options = profiles_for_pixels(options, packed)
     inputs = input_ports(packed.graph, feeds, ranges, options)
     ports = (
         with_layout(inputs, packed.preprocess),
         output_ports(packed.graph, answers, ranges),
     )
-    with opened_ways(packed) as runners:
-        allowed = golden.tolerances(recorded, [runner.run for runner in runners])
+    allowed = allowed_in(packed, recorded)
     warn_of_loose(packed, recorded, allowed, progress)
-    copy_files(bundle, _model_files(packed))
     pairs = golden.write_golden(bundle, packed.name, recorded, allowed, ports)
     return dataclasses.replace(_described(packed, *ports), golden=pairs)
 
 
-def _ranges(path: Path) -> Mapping[str, Any]:
+def _ranges(packed: Packed) -> Mapping[str, Any]:
     """Return what calibration saw of every tensor, nothing where it was not asked."""
-    file = path / artifact.RANGES
+    file = packed.path / artifact.RANGES
     if not file.is_file():
         return {}
+    # Of the floats that an input of pixels becomes under another name.
+    pixels = packed.folded.pixels if packed.folded is not None else {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))["tensors"])
+        tensors = dict(json.loads(file.read_text(encoding="utf-8"))["tensors"])
+        return {name: entry for name, entry in tensors.items() if name != pixels.get("input")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{file}: is no range table ({error!r}); compile again") from error
+
+
+def _place_model(bundle: Path, packed: Packed) -> Path:
+    """Put the model's files into the bundle; return the first of them."""
+    if packed.folded is None:
+        files = _model_files(packed)
+        copy_files(bundle, files)
+        return bundle / next(iter(files))
+    path = bundle / layout.MODELS / packed.name / MODEL
+    path.parent.mkdir(parents=True)
+    save_model(packed.graph, path)
+    return path
 
 
 def _model_files(packed: Packed) -> dict[str, Path]:
@@ -85,13 +101,20 @@ def _described(packed: Packed, inputs: tuple[Port, ...], outputs: tuple[Port, ..
         inputs=inputs,
         outputs=outputs,
         golden=(),
-        passes=printable(str(manifest.get("pipeline", ""))),
+        passes=printable(_passes(packed)),
         versions=versions,
         source=_source(manifest.get("source")),
         calibration=_calibration(manifest.get("calibration")),
         accuracy=accuracy_of(report),
         latency=latency_of(report),
     )
+
+
+def _passes(packed: Packed) -> str:
+    """Return the passes between the source model and the packed one."""
+    done = str(packed.manifest.get("pipeline", ""))
+    added = "" if packed.folded is None else packed.folded.passes
+    return ",".join(filter(None, (done, added)))
 
 
 def _engine_facts(packed: Packed) -> EngineFacts | None:

@@ -74,6 +74,23 @@ def test_a_platform_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--for" in capsys.readouterr().err
 
 
+def test_preprocessing_and_the_best_classes_in_the_graph(
+    artifact: Path, stubs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["package", str(artifact), "--for", X86, "--slim", "-o", "bundle"]
+    assert main([*arguments, "--fold-preprocess", "--top-k", "3"]) == 0
+    assert "(logits_scores), " in capsys.readouterr().out
+    (model,) = json.loads(Path("bundle/manifest.json").read_text())["models"]
+    assert [port["dtype"] for port in model["inputs"]] == ["uint8"]
+    assert main([*arguments, "--top-k", "11"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "has 10 classes" in error
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--top-k", "0"])
+    assert caught.value.code == 2
+
+
 def test_formats_of_servers(
     artifact: Path, stubs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

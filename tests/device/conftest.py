@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,21 +89,24 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Device:
     return Device(ARM, "ort-int8:arm64-dotprod", before, CROSS)
 
 
-Pack = Callable[[Device, Path], Path]
+Pack = Callable[..., Path]
 
 
 @pytest.fixture
 def pack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pack:
-    """Return what compiles the demo's model for a device and packs it into a folder."""
+    """Return what compiles the demo's model for a device and packs it into a folder.
+
+    ``options`` are fields of ``PackageOptions``.
+    """
     monkeypatch.setattr(native, "installed_folder", lambda: PREFIX)
 
-    def packed(device: Device, out: Path, *, targets: Sequence[str] = ()) -> Path:
+    def packed(device: Device, out: Path, *, targets: Sequence[str] = (), **options: Any) -> Path:
         artifacts = []
         for number, target in enumerate(targets or (device.target,)):
             compile_demo(tmp_path / f"artifact{number}", target=target)
             artifacts.append(tmp_path / f"artifact{number}")
         try:
-            return package(artifacts, PackageOptions(device.platform), out).path
+            return package(artifacts, PackageOptions(device.platform, **options), out).path
         except BundleError as error:
             if "download" in str(error):
                 pytest.skip(str(error))

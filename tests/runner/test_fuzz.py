@@ -41,7 +41,11 @@ def test_libfuzzer_finds_nothing(libfuzzer: Build, tmp_path: Path, name: str) ->
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     (corpus / seed.name).write_bytes(seed.read_bytes())
-    limits = (f"-max_total_time={LIBFUZZER_SECONDS}", "-timeout=10", f"-artifact_prefix={tmp_path}/")
+    limits = (
+        f"-max_total_time={LIBFUZZER_SECONDS}",
+        "-timeout=10",
+        f"-artifact_prefix={tmp_path}/",
+    )
     done = libfuzzer.run(name, *limits, corpus)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "DONE" in done.stderr

@@ -127,9 +127,16 @@ def _port(port: Port, is_batched: bool, is_labelled: bool = False) -> Message:
 
 
 def _labelled(model: Model, labels: int) -> Port | None:
-    """Return the first output with one value per label."""
+    """Return the first output with one value per label, in their order."""
+    names = {port.name for port in model.outputs}
     fits = (port for port in model.outputs if labels and port.shape[-1:] == (labels,))
-    return next(fits, None)
+    return next((port for port in fits if not _is_ranked(port.name, names)), None)
+
+
+def _is_ranked(name: str, names: set[str]) -> bool:
+    """Whether an output is one of a top-k in the graph."""
+    stem = name.removesuffix("_scores").removesuffix("_classes")
+    return {f"{stem}_scores", f"{stem}_classes"} <= names
 
 
 def _instances(model: Model) -> Message:

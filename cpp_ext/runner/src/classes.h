@@ -25,4 +25,12 @@ bool is_score_vector(const Array& output);
 // comes last.
 std::vector<Ranked> top_scores(const Array& output, std::size_t count);
 
+// Whether outputs are those of a top-k in the graph, as bmopt's pass append-top-k names them:
+// NAME_scores, highest first, and NAME_classes of the same shape.
+bool are_ranked(const std::string& scores_name, const Array& scores,
+                const std::string& classes_name, const Array& classes);
+
+// The first `count` of such outputs' first vector.
+std::vector<Ranked> ranked_scores(const Array& scores, const Array& classes, std::size_t count);
+
 }  // namespace bm

@@ -24,6 +24,7 @@ struct Shown {
   const Array* array;
   std::string file;  // Where it was written; empty where it was not.
   std::vector<Ranked> top;
+  std::size_t classes = 0;  // How many there are, where `top` has some of them.
 };
 
 struct Printer {
@@ -33,8 +34,7 @@ struct Printer {
   std::vector<std::string> labels;
 
   std::string label(const Shown& shown, std::size_t index) const {
-    const auto classes = static_cast<std::size_t>(shown.array->shape.back());
-    return classes == labels.size() ? labels[index] : "";
+    return shown.classes == labels.size() && index < labels.size() ? labels[index] : "";
   }
 };
 
@@ -68,8 +68,28 @@ std::string output_folder(const ToolOptions& options, std::size_t index, std::si
   return folder;
 }
 
-Shown show(const Printer& printer, std::size_t index, const Array& array,
+// Whether output `index` has the scores whose classes the next output has.
+bool is_ranked(const Printer& printer, const std::vector<Array>& outputs, std::size_t index) {
+  const std::vector<TensorSpec>& specs = printer.model.outputs;
+  return index + 1 < outputs.size() &&
+         are_ranked(specs[index].name, outputs[index], specs[index + 1].name, outputs[index + 1]);
+}
+
+void rank(const Printer& printer, const std::vector<Array>& outputs, std::size_t index,
+          Shown* shown) {
+  const Array& array = outputs[index];
+  if (is_ranked(printer, outputs, index)) {
+    shown->top = ranked_scores(array, outputs[index + 1], printer.options.top);
+    shown->classes = printer.labels.size();  // The graph does not tell.
+  } else if (is_score_vector(array) && !(index > 0 && is_ranked(printer, outputs, index - 1))) {
+    shown->top = top_scores(array, printer.options.top);
+    shown->classes = static_cast<std::size_t>(array.shape.back());
+  }
+}
+
+Shown show(const Printer& printer, std::size_t index, const std::vector<Array>& outputs,
            const std::string& folder) {
+  const Array& array = outputs[index];
   Shown shown;
   shown.name = printer.model.outputs[index].name;
   shown.type = std::string(dtype_name(array.dtype)) + " " +
@@ -79,9 +99,7 @@ Shown show(const Printer& printer, std::size_t index, const Array& array,
     shown.file = folder + "/output_" + std::to_string(index) + ".npy";
     replace_npy(shown.file, array);
   }
-  if (is_score_vector(array)) {
-    shown.top = top_scores(array, printer.options.top);
-  }
+  rank(printer, outputs, index, &shown);
   return shown;
 }
 
@@ -133,7 +151,7 @@ std::string present(const Printer& printer, const Feeds& feeds, const std::vecto
     std::printf("%s\n", joined(feeds.files).c_str());
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Shown shown = show(printer, i, outputs[i], folder);
+    const Shown shown = show(printer, i, outputs, folder);
     if (printer.options.is_json) {
       documents.push_back(output_json(printer, shown));
     } else {

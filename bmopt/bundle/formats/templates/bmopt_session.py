@@ -68,12 +68,22 @@ class Model:
 
     def top(self, outputs: dict[str, Any], count: int = 5) -> list[list[dict[str, Any]]]:
         """Return the labels with the largest values, a list per sample; empty without labels."""
-        rows = [
-            array.reshape(-1, array.shape[-1])
-            for array in outputs.values()
-            if self.labels and array.shape[-1:] == (len(self.labels),)
+        for name, array in outputs.items() if self.labels else ():
+            classes = outputs.get(f"{name.removesuffix('_scores')}_classes")
+            if classes is not None and name.endswith("_scores"):
+                return [self._ranked(*row, count) for row in zip(array, classes, strict=True)]
+            if array.shape[-1:] == (len(self.labels),):
+                return [self._best(row, count) for row in array.reshape(-1, array.shape[-1])]
+        return []
+
+    def _ranked(self, values: Any, classes: Any, count: int) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Return what the graph has ranked itself."""
+        pairs = list(zip(classes.tolist(), values.tolist(), strict=True))[:count]
+        return [
+            {"label": self.labels[index], "index": index, "value": value}
+            for index, value in pairs
+            if index < len(self.labels)
         ]
-        return [self._best(row, count) for row in (rows[0] if rows else ())]
 
     def _best(self, row: Any, count: int) -> list[dict[str, Any]]:  # noqa: ANN401
         order = np.argsort(-row.astype(np.float64), kind="stable")[:count]
