@@ -22,6 +22,10 @@ def backend_for(target: Target) -> Backend:
     from bmopt.backends.nvinfer.backend import NvinferBackend
     from bmopt.backends.onnxruntime.backend import OnnxRuntimeBackend
 
+    if target.engine == "tvm":
+        from bmopt.backends.tvm.backend import TvmBackend
+
+        return TvmBackend()
     return OnnxRuntimeBackend() if target.engine == "ort" else NvinferBackend(target.engine)
 
 

@@ -34,7 +34,7 @@ NOT_INSTALLED = "not installed"
 
 _ENGINES = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxsim")
 _OPTIONAL = (
-    *("onnxruntime-gpu", "openvino"),
+    *("apache-tvm", "apache-tvm-ffi", "onnxruntime-gpu", "openvino"),
     *("tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx"),
 )
 _GPU_QUERY = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from bmopt.errors import TargetError
 
@@ -10,11 +11,22 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "ort": ("fp32", "fp16", "int8"),
     "trt": ("fp32", "fp16", "bf16", "int8", "fp8"),
     "rtx": ("fp32", "fp16", "bf16", "int8", "fp8"),
+    "tvm": ("fp32", "int8"),
 }
 """Engine -> its precisions."""
 
 _CPUS = ("x86-vnni", "x86-avx512", "x86-avx2", "arm64-dotprod", "arm64")
 _RTX_SMS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+_TVM_DEVICES = (
+    "host",
+    "cortex-a53",
+    "cortex-a72",
+    "cortex-a76",
+    "armv7-neon",
+    "riscv64-rvv",
+    "x86-avx2",
+    "x86-vnni",
+)
 
 DEVICES: dict[str, tuple[str, ...]] = {
     "ort-fp32": ("cuda", "tensorrt"),
@@ -23,6 +35,7 @@ DEVICES: dict[str, tuple[str, ...]] = {
     **{f"trt-{precision}": () for precision in ENGINES["trt"]},
     **{f"rtx-{precision}": _RTX_SMS for precision in ENGINES["rtx"] if precision != "fp8"},
     "rtx-fp8": ("sm89", "sm120", "sm121"),
+    **{f"tvm-{precision}": _TVM_DEVICES for precision in ENGINES["tvm"]},
 }
 """Target without device -> the devices it can be made for; none given means this host."""
 
@@ -31,6 +44,9 @@ QUANTIZED = ("int8", "fp8")
 
 HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 """Precisions that need a cast plan -> element type of their floats."""
+
+_TAG = re.compile(r"[a-z0-9][\w.-]*(?:/[\w.,-]+)+")
+"""How TVM's own names of devices look, ``raspberry-pi/4b-aarch64``; it knows which there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +89,11 @@ class Target:
         """Every device named."""
         return tuple(self.device.split("+")) if self.device else ()
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is for a GPU: an engine of NVIDIA's, or ONNX Runtime's provider of one."""
+        return self.engine in ("trt", "rtx") or self.device in ("cuda", "tensorrt")
+
     def __str__(self) -> str:
         """Return the text that ``parse`` reads back."""
         return f"{self.head}:{self.device}" if self.device else self.head
@@ -82,10 +103,12 @@ def _check_devices(target: Target, text: str) -> None:
     valid = DEVICES[target.head]
     parts = target.device.split("+")
     for part in parts:
-        if part not in valid:
+        if part not in valid and not (target.engine == "tvm" and _TAG.fullmatch(part)):
             listed = f"has {', '.join(valid)}" if valid else "takes none: it is made where it runs"
             other = part.startswith("sm") and target.engine == "rtx" and part not in _RTX_SMS
             advice = f"; TensorRT-RTX has no {part}: use trt-{target.precision}" if other else ""
+            if target.engine == "tvm":
+                advice = ", or a tag of TVM's own, such as raspberry-pi/4b-aarch64"
             raise TargetError(
                 f"unknown device {part!r} in {text!r}; {target.head} {listed}{advice}"
             )

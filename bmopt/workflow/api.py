@@ -92,7 +92,7 @@ def default_out(model: object, target: str) -> Path:
     """Return ``<model>.<target>`` in the current folder."""
     named = isinstance(model, str | Path)
     stem = Path(str(model)).stem if named else type(model).__name__.lower()
-    return Path(f"{stem}.{target.replace(':', '-')}")
+    return Path(f"{stem}.{target.replace(':', '-').replace('/', '-')}")
 
 
 def _recipe(

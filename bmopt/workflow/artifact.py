@@ -110,6 +110,12 @@ def checked_artifact(
             open_stand_in, reference(), path / MODEL, target, threads=threads
         )
         return lambda: Artifact(path, manifest, stand_in(), is_stand_in=True)
+    objects = (path / name).with_suffix(".tar")
+    if not there and objects.is_file():
+        raise ArtifactError(
+            f"{path}: its objects are still to be linked: unpack {objects.name} on the device and "
+            f"run 'g++ -shared -fPIC -o {name} *.o' there"
+        )
     if not there:
         raise ArtifactError(
             f"{path}: its engine is to be built on the device: run 'bmopt build {path}' there, "

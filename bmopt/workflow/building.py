@@ -175,8 +175,8 @@ def _latency(
 ) -> dict[str, Any]:
     """Time an 8-bit engine in turns with the float16 engine of the same network."""
     note = task.why_not_run
-    if task.target.precision not in QUANTIZED:
-        note = note or "only 8-bit engines are timed beside float16"
+    if task.target.precision not in QUANTIZED or not task.target.on_gpu:
+        note = note or "only 8-bit engines of GPUs are timed beside float16"
     if note or duration_s <= 0 or not feeds:
         return {"latency": None, "latency_note": note or "left out as asked"}
     progress.step("latency")

@@ -6,11 +6,13 @@ import dataclasses
 
 from bmopt.backends.openvino.probe import probe as probe_openvino
 from bmopt.backends.registry import backend_for
+from bmopt.backends.tvm import probe as tvm
 from bmopt.core.capabilities import Capabilities
 from bmopt.core.host import Host, host_facts, versions
 from bmopt.core.target import DEVICES, Target, all_targets
 
 _GIB = 1 << 30
+_GPU_ENGINES = ("trt", "rtx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ def targets() -> list[TargetStatus]:
     names = []
     for name in all_targets():
         names.append(name)
-        if Target.parse(name).engine == "ort":
+        if not Target.parse(name).engine.startswith(_GPU_ENGINES):
             names.extend(f"{name}:{device}" for device in DEVICES[name])
     return [*map(_status, names), _shown("openvino", probe_openvino(), ())]
 
@@ -67,6 +69,7 @@ def diagnose() -> list[Finding]:
         Finding("system", f"{host.os}, kernel {host.kernel}, Python {host.python}"),
         Finding("gpus", ", ".join(str(gpu) for gpu in host.gpus) or "none"),
         *(Finding(name, version) for name, version in versions().items()),
+        *_tvm(),
     ]
 
 
@@ -102,6 +105,15 @@ def _governor(host: Host) -> Finding:
     slow = governor in ("powersave", "ondemand", "schedutil", "conservative")
     advice = "clocks follow the load: set 'performance' for steadier latencies" if slow else ""
     return Finding("governor", governor, advice)
+
+
+def _tvm() -> list[Finding]:
+    """Return what is to be said of TVM's packages, nothing where they are not installed."""
+    found = tvm.found_pair()
+    if not found:
+        return []
+    pair = " with ".join(f"{name} {version}" for name, version in tvm.PAIR.items())
+    return [Finding("tvm pair", f"tested: {pair}", tvm.why_not(found))]
 
 
 def _gib(size: int | None) -> str:

@@ -86,7 +86,7 @@ class Job:
     @property
     def on_gpu(self) -> bool:
         """Whether the target runs on a GPU."""
-        return is_foreign(self.target)
+        return self.target.on_gpu
 
     @property
     def batch_size(self) -> int:
@@ -215,7 +215,7 @@ def _able(backend: Backend, target: Target, recipe: Recipe) -> Capabilities:
         raise UsageError(f"--float is for 8-bit targets; the precision of {target} is its own")
     if not is_foreign(target) and (name := recipe.engine_option()):
         raise UsageError(f"--{name.replace('_', '-')} is for engines, which {target} has none of")
-    if recipe.float_type != "fp32" and not is_foreign(target):
+    if recipe.float_type != "fp32" and not target.on_gpu:
         raise UsageError(f"{target}: --float {recipe.float_type} is slower than fp32 on CPUs")
     return able
 

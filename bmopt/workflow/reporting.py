@@ -29,7 +29,7 @@ from bmopt.workflow.lowering import Lowered, half_model, opening_options
 from bmopt.workflow.measuring import measure_latency
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.quantizing import format_rules, placement_report
-from bmopt.workflow.stand_in import open_source, open_stand_in
+from bmopt.workflow.stand_in import is_foreign, open_source, open_stand_in
 
 _POOR_SQNR_DB = 10.0
 
@@ -38,7 +38,8 @@ def measured(
     job: Job, lowered: Lowered, built: EngineBuild | None, pool: tuple[Feeds, ...], out: Path
 ) -> dict[str, Any]:
     """Return the report of the artifact ``out``; what is worth a warning is told."""
-    warnings: list[str] = []
+    # What TensorRT's builder warns of is for the log of 'bmopt build'.
+    warnings: list[str] = [] if built is None or job.on_gpu else list(built.warnings)
     report: dict[str, Any] = {
         "bmopt_report": 1,
         "target": str(job.target),
@@ -151,7 +152,7 @@ def _accuracy(
             f"output {worst!r} is far from the source model's ({report.sqnr_db[worst]:.1f} dB "
             "SQNR): check it on real data, or leave layers in float with --keep-float"
         )
-    stand_in = not runs_here(job) and job.on_gpu
+    stand_in = not runs_here(job) and is_foreign(job.target)
     note = "of the graph on ONNX Runtime's CPU provider" if stand_in else ""
     section = {**report.to_dict(), "dataset": job.val.name, "note": note}
     return section, _budget(lowered, found)
@@ -244,7 +245,7 @@ def _rival(job: Job) -> str | None:
 @contextlib.contextmanager
 def _opened_rival(job: Job, lowered: Lowered, reference: str) -> Iterator[Runner]:
     if reference == "source":
-        with job.backend.open(job.path, job.target, threads=job.recipe.threads) as runner:
+        with job.reference.open_graph(job.path, threads=job.recipe.threads) as runner:
             yield runner
         return
     target = Target.parse(reference)
@@ -261,13 +262,14 @@ def _placement(
     options = opening_options(job, lowered.model)
     if not job.on_gpu:
         found = None
-        executed = tuple(job.backend.explain(out / MODEL, lowered.plan, ()))
+        kernels = () if built is None else built.kernels
+        executed = tuple(job.backend.explain(out / MODEL, lowered.plan, kernels))
     else:
         job.progress.step("audit")
         found = audit(job, out, lowered.plan, built, options)
         executed = () if found is None else found.executed
     lost = [entry for entry in executed if not entry.integer]
-    if lost and (runs_here(job) or found is not None):
+    if lost and (runs_here(job) or found is not None or built is not None):
         first = f"{lost[0].node!r} ({lost[0].kernel})" if lost[0].kernel else repr(lost[0].node)
         warnings.append(
             f"{len(lost)} nodes planned for {job.target.precision} run in float, first {first}"

@@ -80,7 +80,13 @@ def ort_targets() -> list[str]:
 
 
 def test_readme_has_every_target_and_device() -> None:
-    assert not not_named([*all_targets(), *ort_targets(), *DEVICES["rtx-int8"]], "README.md")
+    devices = (*DEVICES["rtx-int8"], *DEVICES["tvm-int8"])
+    assert not not_named([*all_targets(), *ort_targets(), *devices], "README.md")
+
+
+def test_tvm_page_has_every_target_and_device() -> None:
+    targets = [name for name in all_targets() if name.startswith("tvm")]
+    assert not not_named([*targets, *DEVICES["tvm-int8"]], "docs/tvm.md")
 
 
 def test_tensorrt_page_has_every_target_and_device_of_a_gpu() -> None:

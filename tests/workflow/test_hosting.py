@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bmopt.backends.onnxruntime import backend
+from bmopt.backends.tvm import probe as tvm
 from bmopt.core.target import DEVICES, all_targets
 from bmopt.workflow import hosting
 from bmopt.workflow.hosting import diagnose, targets
@@ -12,7 +13,7 @@ from tests.backends.fake_hosts import host
 def test_every_target_and_device_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "host_facts", lambda **_: host("x86_64", "avx2"))
     found = {status.target: status for status in targets()}
-    heads = [name for name in all_targets() if name.startswith("ort-")]
+    heads = [name for name in all_targets() if name.startswith(("ort-", "tvm-"))]
     devices = [f"{name}:{device}" for name in heads for device in DEVICES[name]]
     assert set(found) == {*all_targets(), *devices, "openvino"}
     assert found["ort-int8"].run
@@ -42,6 +43,15 @@ def test_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "performance" in found["governor"].advice
     assert found["memory"].value == "1.0 GiB"
     assert {"onnxruntime", "numpy"} <= set(found)
+
+
+def test_another_pair_of_tvm_is_advised_against(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvm, "found_pair", lambda: {**tvm.PAIR, "apache-tvm-ffi": "0.1.15.post2"})
+    found = {finding.name: finding for finding in diagnose()}["tvm pair"]
+    assert found.value == "tested: apache-tvm 0.27.0.post1 with apache-tvm-ffi 0.1.14.post0"
+    assert "apache-tvm-ffi 0.1.15.post2 is no tested pair" in found.advice
+    monkeypatch.setattr(tvm, "found_pair", dict)
+    assert "tvm pair" not in {finding.name for finding in diagnose()}
 
 
 def test_a_good_host_needs_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:

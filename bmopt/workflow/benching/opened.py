@@ -19,6 +19,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "ort": ("onnxruntime", "onnxruntime-gpu"),
     "trt": ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"),
     "rtx": ("tensorrt_rtx",),
+    "tvm": ("apache-tvm", "apache-tvm-ffi"),
     "openvino": ("openvino",),
 }
 """An engine's name in targets -> the packages that it may come in."""
@@ -94,7 +95,7 @@ def _settings(subject: Subject) -> dict[str, Fact]:
         target = Target.parse(subject.target)
     except TargetError:
         return {}
-    if target.engine == "ort" and target.device not in ("cuda", "tensorrt"):
+    if not target.on_gpu:
         return {}
     options = read_options(subject.path)
     graph = options is not None and options.cuda_graph

@@ -1,0 +1,1 @@
+"""Apache TVM: one self-contained library per model, for CPUs without a vendor runtime."""

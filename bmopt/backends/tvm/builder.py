@@ -1,0 +1,149 @@
+"""Compiles libraries in a child process, and says in one line what went wrong there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bmopt.backends.tvm import probe
+from bmopt.backends.tvm.build_spec import OBJECTS_SUFFIX, BuildOutcome, BuildSpec, check_options
+from bmopt.backends.tvm.targets import compiler_for, device_for, package_of
+from bmopt.core.engine import BuildOptions, EngineBuild
+from bmopt.core.files import atomic_file
+from bmopt.core.host import host_facts
+from bmopt.core.isolate import start_isolated
+from bmopt.core.target import Target
+from bmopt.errors import BuildError, HostError, IsolatedToolError
+
+ENGINE_NAME = "tvm"
+"""What a manifest calls the engine."""
+
+LIBRARY = "model.so"
+OBJECTS = "model.tar"
+"""Files of a compiled model; the second has the objects to link where nothing links here."""
+
+_WORKER = "bmopt.backends.tvm.worker"
+
+Progress = Callable[[int, int], None]
+
+
+class TvmBuilder:
+    """Compiles graphs into shared libraries."""
+
+    engine_file = LIBRARY
+
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        target: Target,
+        options: BuildOptions,
+        progress: Progress | None = None,
+    ) -> EngineBuild:
+        """Compile the ``.onnx`` file ``graph`` into the file ``out``.
+
+        Where no compiler links for the device, objects are written beside ``out`` instead, as
+        ``model.tar``, and a warning tells how to link them. ``progress`` is told (steps done,
+        steps in all).
+
+        Raises:
+            BuildError: TVM refuses the model or the options; the message names the node.
+            HostError: TVM is not installed or does not work here.
+            IsolatedToolError: The build died or ran out of time.
+            OutputError: ``out`` cannot be written.
+            TargetError: TVM does not know the target.
+        """
+        check_options(target, options)
+        if reason := probe.why_not():
+            raise HostError(reason)
+        with tempfile.TemporaryDirectory(prefix="bmopt-build-") as folder:
+            spec, advice = _spec(graph, Path(folder), target)
+            outcome = _run(spec, Path(folder), options.timeout_s, progress)
+            # What TVM exports is told by the suffix, which a scratch file has not.
+            place = out if spec.compiler else out.with_suffix(OBJECTS_SUFFIX)
+            with atomic_file(place) as scratch:
+                shutil.copyfile(spec.out, scratch)
+        return EngineBuild(
+            engine=ENGINE_NAME,
+            version=outcome.version,
+            devices=_devices(target, spec),
+            seconds=outcome.seconds,
+            size_bytes=place.stat().st_size,
+            kernels=outcome.kernels,
+            warnings=(*outcome.warnings, *advice),
+        )
+
+
+def _spec(graph: Path, folder: Path, target: Target) -> tuple[BuildSpec, tuple[str, ...]]:
+    """Return the build, and what to tell where nothing links for the device."""
+    host = host_facts(query_gpus=str)
+    device = device_for(target.device, host)
+    compiler = compiler_for(device, host)
+    spec = BuildSpec(
+        graph=graph.absolute(),
+        out=folder / (LIBRARY if compiler else OBJECTS),
+        outcome=folder / "outcome.json",
+        precision=target.precision,
+        target=device.to_dict(),
+        architecture=device.architecture,
+        flags=device.flags,
+        compiler=compiler,
+    )
+    if compiler:
+        return spec, ()
+    advice = (
+        f"{OBJECTS} holds objects that are still to be linked, as there is no "
+        f"{package_of(device)} here: unpack them on the device and run "
+        f"'g++ -shared -fPIC -o {LIBRARY} *.o'"
+    )
+    return spec, (advice,)
+
+
+def _devices(target: Target, spec: BuildSpec) -> tuple[str, ...]:
+    """Return the device, and the processor that LLVM compiled for where it is this host."""
+    name = target.device or "host"
+    cpu = str(spec.target.get("mcpu", ""))
+    return (name, cpu) if name == "host" and cpu else (name,)
+
+
+def _run(
+    spec: BuildSpec, folder: Path, timeout_s: float, progress: Progress | None
+) -> BuildOutcome:
+    path = folder / "spec.json"
+    path.write_text(spec.to_json(), encoding="utf-8")
+    start_ns = time.monotonic_ns()
+    child = start_isolated(
+        [sys.executable, "-m", _WORKER, str(path)],
+        timeout_s=timeout_s,
+        name="compiling with TVM",
+        listen=lambda line: _tell(line, progress),
+        # Where no file of the user's can be taken for a module.
+        folder=folder,
+    )
+    try:
+        child.wait()
+    except IsolatedToolError as error:
+        late = (time.monotonic_ns() - start_ns) / 1e9 >= timeout_s
+        advice = "; allow it more with --build-timeout" if late else ""
+        raise IsolatedToolError(f"{error}{advice}") from error
+    if not spec.outcome.is_file():
+        raise IsolatedToolError("compiling with TVM ended without an outcome")
+    return _checked(BuildOutcome.from_json(spec.outcome.read_text(encoding="utf-8")))
+
+
+def _tell(line: str, progress: Progress | None) -> None:
+    done, _, total = line.partition(" ")
+    if progress is not None and done.isdigit() and total.isdigit():
+        progress(int(done), int(total))
+
+
+def _checked(outcome: BuildOutcome) -> BuildOutcome:
+    if outcome.error == HostError.__name__:
+        raise HostError(outcome.message)
+    if outcome.error:
+        raise BuildError(outcome.message)
+    return outcome
