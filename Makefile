@@ -73,7 +73,8 @@ docs-passes: $(VENV)/.installed ## write docs/passes.md from the passes' docstri
 wheel: $(VENV)/.installed ## build a wheel into dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
-# Beside the extension, where bmopt package looks; ORT_ROOT says where ONNX Runtime's header is.
+# Beside the extension, where bmopt package looks; ORT_ROOT says where ONNX Runtime's header is, and
+# TVM_FFI_ROOT where TVM's are if bmopt[tvm] is not in .venv.
 runner: $(VENV)/.installed ## build the native runner of bundles and install it
 	scripts/install_runner.sh $(BIN)/python build/runner
 

@@ -8,6 +8,7 @@ from string import Template
 
 from bmopt.bundle import layout
 from bmopt.bundle.manifest import Manifest, Model
+from bmopt.bundle.runtimes import BUNDLED
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,7 +54,8 @@ def filled(file: Path, values: Mapping[str, str]) -> str:
 def _line(model: Model) -> str:
     runtime = model.needs.runtime
     below = f", below {runtime.below}" if runtime.below else ""
-    parts = [f"{model.target}, {runtime.name} {runtime.min} or newer{below}"]
+    versions = f"{runtime.min} or newer{below}" if runtime.min else runtime.made_with
+    parts = [f"{model.target}, {runtime.name} {versions}"]
     if model.needs.cpu:
         flags = " and ".join(" or ".join(entry) for entry in model.needs.cpu)
         parts.append(f"a CPU with {flags}")
@@ -64,10 +66,12 @@ def _line(model: Model) -> str:
 
 def _runtime(manifest: Manifest, *, is_slim: bool) -> str:
     engines = {model.engine for model in manifest.models}
+    where = "to be installed on the device, or named with --library" if is_slim else "in lib/"
     lines = []
     if "onnxruntime" in engines:
-        where = "to be installed on the device, or named with --library" if is_slim else "in lib/"
         lines.append(f"ONNX Runtime's library is {where}.")
-    if engines - {"onnxruntime"}:
+    if "tvm" in engines:
+        lines.append(f"TVM's libraries, libtvm_runtime.so and libtvm_ffi.so, are {where}.")
+    if engines - set(BUNDLED):
         lines.append("NVIDIA's libraries are not included: they come with the device's system.")
     return "\n".join(lines)

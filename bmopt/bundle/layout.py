@@ -22,6 +22,7 @@ RUNNER = "bmopt-run"
 RUNNER_LIBRARY = "libbmopt_runner.so"
 HEADER = "bmopt_runner.h"
 ORT_LIBRARY = "libonnxruntime.so.1"
+TVM_LIBRARY = "libtvm_runtime.so"
 
 UNLISTED = frozenset({MANIFEST, SUMS, SIGNATURE})
 """Files that the manifest does not list."""

@@ -11,6 +11,11 @@ from bmopt.core.host import architecture
 from bmopt.errors import BundleError
 
 _FOLDER = "native"
+_HEADERS = {
+    "onnxruntime": ("ONNX Runtime's", "install libonnxruntime-dev or set ORT_ROOT"),
+    "tvm": ("TVM's", "pip install 'bmopt[tvm]' or set TVM_FFI_ROOT"),
+}
+"""Engine -> whose headers its plugin is built with, and how to have them."""
 
 
 def own_platform() -> str:
@@ -51,16 +56,17 @@ def engine_libraries(folder: Path, engines: Sequence[str], platform: str) -> dic
     """Return engine -> its plugin, of those that the runner was built with.
 
     Raises:
-        BundleError: The plugin of ONNX Runtime is missing, whose headers anybody can have.
+        BundleError: The plugin of ONNX Runtime or TVM is missing, whose headers anybody can have.
     """
     paths = {name: folder / layout.LIB / layout.engine_library(name) for name in engines}
     found = {name: path for name, path in paths.items() if path.is_file()}
-    if "onnxruntime" in engines and "onnxruntime" not in found:
-        make, _ = _how(platform)
-        raise BundleError(
-            f"the native runner for {platform} was built without ONNX Runtime's headers: install "
-            f"libonnxruntime-dev or set ORT_ROOT, and run `{make}` in a checkout of bmopt"
-        )
+    for engine, (whose, how) in _HEADERS.items():
+        if engine in engines and engine not in found:
+            make, _ = _how(platform)
+            raise BundleError(
+                f"the native runner for {platform} was built without {whose} headers: {how}, and "
+                f"run `{make}` in a checkout of bmopt"
+            )
     return found
 
 

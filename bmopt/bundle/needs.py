@@ -8,6 +8,7 @@ import sys
 from bmopt.backends.nvinfer.own_gpus import own_sms
 from bmopt.backends.registry import backend_for
 from bmopt.bundle.manifest import Manifest, Model, RuntimeNeed
+from bmopt.bundle.runtimes import BUNDLED
 from bmopt.core.cpuinfo import architecture
 from bmopt.core.target import Target
 from bmopt.errors import HostError, TargetError
@@ -19,7 +20,7 @@ _NAMES = {
     "tensorrt_rtx": "TensorRT-RTX",
     "tvm": "TVM",
 }
-_ON_CPU = ("onnxruntime", "tvm")
+_ON_CPU = BUNDLED
 
 
 def own_platform() -> str:
@@ -73,9 +74,12 @@ def _lacks_runtime(model: Model) -> str:
     except TargetError:
         return f"needs {_described(need)}, which bmopt does not run: run the bundle's smoke_test"
     able = backend_for(target).probe(target)
+    if not able.version and model.engine == "tvm":
+        return f"needs {_described(need)}, which Python lacks here: run the bundle's smoke_test"
     if not able.version:
         return f"needs {_described(need)} ({able.reason})"
-    if not _fits(able.version, need):
+    is_exact = not need.min and bool(need.made_with)
+    if able.version != need.made_with if is_exact else not _fits(able.version, need):
         return f"needs {_described(need)}, here is {able.version}"
     is_on_cpu = model.engine in _ON_CPU and not model.needs.gpu
     # On a CPU the manifest's flags decide, which are what its kernels use.
@@ -83,8 +87,9 @@ def _lacks_runtime(model: Model) -> str:
 
 
 def _described(need: RuntimeNeed) -> str:
+    name = _NAMES.get(need.name, need.name)
     below = f" and below {need.below}" if need.below else ""
-    return f"{_NAMES.get(need.name, need.name)} {need.min or need.made_with} or newer{below}"
+    return f"{name} {need.min} or newer{below}" if need.min else f"{name} {need.made_with}"
 
 
 def _fits(version: str, need: RuntimeNeed) -> bool:

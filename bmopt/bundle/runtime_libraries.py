@@ -6,25 +6,30 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from bmopt.bundle.elf import require_platform
 from bmopt.bundle.native import own_platform
-from bmopt.bundle.wheel_download import downloaded_wheel
-from bmopt.core import digest
-from bmopt.core.cache_folder import cache_folder
-from bmopt.core.files import atomic_folder, write_text
+from bmopt.bundle.wheel_files import (
+    WheelFiles,
+    WheelPackage,
+    fetched_files,
+    installed_files,
+    unpacked_files,
+)
 from bmopt.errors import BundleError
 
-PACKAGE = "onnxruntime"
 LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 
+PACKAGE = WheelPackage(
+    "onnxruntime",
+    "ONNX Runtime",
+    ("onnxruntime/capi/libonnxruntime.so.*",),
+    {name: f"onnxruntime/{name}" for name in LICENCES},
+)
+
 _LIBRARY = re.compile(r"libonnxruntime\.so\.(?P<version>\d+(\.\d+)+)")
-_STAMP = "manifest.json"
-_STAMP_KEY = "bmopt_runtime"
-_MAX_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +44,7 @@ class RuntimeLibrary:
 def installed_version() -> str:
     """Return the version of the installed ONNX Runtime, empty where there is none."""
     try:
-        return importlib.metadata.version(PACKAGE)
+        return importlib.metadata.version(PACKAGE.name)
     except importlib.metadata.PackageNotFoundError:
         return ""
 
@@ -60,7 +65,7 @@ def onnxruntime_for(platform: str, given: Path | None = None) -> RuntimeLibrary:
     if given is None:
         found = _installed(platform) or _fetched(platform)
     elif given.suffix == ".whl":
-        found = _unpacked(given, platform)
+        found = _of_wheel(unpacked_files(PACKAGE, given, platform))
     else:
         found = _library(given)
     require_platform(found.library, platform)
@@ -72,16 +77,18 @@ def _installed(platform: str) -> RuntimeLibrary | None:
     package = _package()
     if package is None or platform != own_platform():
         return None
-    libraries = sorted((package / "capi").glob("libonnxruntime.so.*"))
-    if len(libraries) != 1 or not all((package / name).is_file() for name in LICENCES):
-        return None
-    return _described(libraries[0], package)
+    found = installed_files(PACKAGE, package.parent)
+    return None if found is None else _of_wheel(found)
 
 
 def _package() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(PACKAGE.name)
     places = [] if spec is None else list(spec.submodule_search_locations or ())
     return Path(places[0]) if places else None
+
+
+def _fetched(platform: str) -> RuntimeLibrary:
+    return _of_wheel(fetched_files(PACKAGE, installed_version(), platform))
 
 
 def _library(path: Path) -> RuntimeLibrary:
@@ -91,80 +98,17 @@ def _library(path: Path) -> RuntimeLibrary:
     places = [path.resolve().parent, path.resolve().parent.parent, _package()]
     for place in places:
         if place is not None and all((place / name).is_file() for name in LICENCES):
-            return _described(path.resolve(), place)
+            return _described(path.resolve(), {name: place / name for name in LICENCES})
     raise BundleError(
         f"{path}: {' and '.join(LICENCES)} of ONNX Runtime have to lie beside it, or one folder up"
     )
 
 
-def _described(library: Path, licences: Path) -> RuntimeLibrary:
+def _of_wheel(files: WheelFiles) -> RuntimeLibrary:
+    (library,) = files.libraries.values()
+    return _described(library, files.licences)
+
+
+def _described(library: Path, licences: Mapping[str, Path]) -> RuntimeLibrary:
     match = _LIBRARY.fullmatch(library.name)
-    version = "" if match is None else match["version"]
-    return RuntimeLibrary(library, version, {name: licences / name for name in LICENCES})
-
-
-def _fetched(platform: str) -> RuntimeLibrary:
-    version = installed_version()
-    folder = _place(f"{version}-{platform}")
-    if not _is_whole(folder):
-        with downloaded_wheel(PACKAGE, version, platform) as wheel:
-            _unpack(wheel, folder)
-    return _from_cache(folder)
-
-
-def _unpacked(wheel: Path, platform: str) -> RuntimeLibrary:
-    """Return the library in a wheel that the user named."""
-    if not wheel.is_file():
-        raise BundleError(f"{wheel}: no such wheel of ONNX Runtime")
-    folder = _place(f"{digest.of_file(wheel)[:16]}-{platform}")
-    if not _is_whole(folder):
-        _unpack(wheel, folder)
-    return _from_cache(folder)
-
-
-def _place(name: str) -> Path:
-    return cache_folder() / "runtimes" / f"{PACKAGE}-{name}"
-
-
-def _from_cache(folder: Path) -> RuntimeLibrary:
-    return _described(next(folder.glob("libonnxruntime.so.*")), folder)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a folder in the cache has the files that were unpacked into it, unchanged."""
-    try:
-        stored = (folder / _STAMP).read_text(encoding="utf-8")
-        return stored == _stamp(folder)
-    except OSError:
-        return False
-
-
-def _stamp(folder: Path) -> str:
-    files = {p.name: digest.of_file(p) for p in sorted(folder.iterdir()) if p.name != _STAMP}
-    lines = ",\n".join(f' "{name}": "{value}"' for name, value in files.items())
-    return f'{{"{_STAMP_KEY}": {{\n{lines}\n}}}}\n'
-
-
-def _unpack(wheel: Path, folder: Path) -> None:
-    """Extract the library and the licences, and nothing else, into a folder of the cache."""
-    try:
-        with zipfile.ZipFile(wheel) as archive, atomic_folder(folder, _STAMP_KEY) as scratch:
-            for member, name in _members(archive, wheel):
-                if archive.getinfo(member).file_size > _MAX_BYTES:
-                    raise BundleError(f"{wheel}: {name} is too large to be ONNX Runtime's")
-                (scratch / name).write_bytes(archive.read(member))
-            write_text(scratch / _STAMP, _stamp(scratch))
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise BundleError(f"{wheel}: is no wheel that can be read ({error})") from error
-
-
-def _members(archive: zipfile.ZipFile, wheel: Path) -> list[tuple[str, str]]:
-    names = set(archive.namelist())
-    found = [(f"{PACKAGE}/{name}", name) for name in LICENCES if f"{PACKAGE}/{name}" in names]
-    for member in sorted(names):
-        folder, _, name = member.rpartition("/")
-        if folder == f"{PACKAGE}/capi" and _LIBRARY.fullmatch(name):
-            found.append((member, name))
-    if len(found) != len(LICENCES) + 1:
-        raise BundleError(f"{wheel}: is no wheel of ONNX Runtime with its library and licences")
-    return found
+    return RuntimeLibrary(library, "" if match is None else match["version"], licences)

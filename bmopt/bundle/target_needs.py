@@ -8,7 +8,12 @@ from bmopt.bundle.manifest import Needs, RuntimeNeed
 from bmopt.core.target import Target
 from bmopt.errors import BundleError
 
-ENGINE_NAMES = {"ort": "onnxruntime", "trt": "tensorrt", "rtx": "tensorrt_rtx"}
+ENGINE_NAMES = {
+    "ort": "onnxruntime",
+    "trt": "tensorrt",
+    "rtx": "tensorrt_rtx",
+    "tvm": "tvm",
+}
 """Engine of a target -> its name in a manifest."""
 
 OLDEST_ORT = "1.23"
@@ -33,11 +38,13 @@ class EngineFacts:
         version: Of the SDK that built it.
         devices: The GPUs that it was built for.
         is_portable: Whether newer versions run it too.
+        flags: Instruction sets that it was compiled for.
     """
 
     version: str
     devices: tuple[str, ...]
     is_portable: bool
+    flags: tuple[str, ...] = ()
 
 
 def require_target(target: Target, platform: str, where: str) -> None:
@@ -75,6 +82,10 @@ def needs_of(target: Target, made_with: str, engine: EngineFacts | None, opset: 
         _, flags = _CPU.get(target.device, ("", ()))
         oldest = OLDEST_ORT if opset <= _OPSET_OF_OLDEST else made_with or OLDEST_ORT
         return Needs(flags, (), RuntimeNeed(name, oldest, "", made_with))
+    if target.engine == "tvm":
+        flags = () if engine is None else tuple((flag,) for flag in engine.flags)
+        # No version is older or newer: the pair of libraries that compiled it runs it.
+        return Needs(flags, (), RuntimeNeed(name, "", "", made_with))
     if engine is None:
         oldest = _OLDEST_BUILDERS[target.engine]
         return Needs((), target.devices, RuntimeNeed(name, oldest, "", made_with))

@@ -79,8 +79,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         metavar="FILE",
         type=Path,
-        help="ONNX Runtime's wheel or shared library for the device (default: the version "
-        "installed here)",
+        help="ONNX Runtime's wheel or shared library for the device, or a folder with TVM's two "
+        "wheels (default: the versions installed here)",
     )
     add_json(parser)
 
@@ -143,7 +143,8 @@ def _needs(model: Model) -> str:
     flags = [" or ".join(entry) for entry in model.needs.cpu]
     gpus = [" or ".join(model.needs.gpu)] if model.needs.gpu else []
     below = f" below {runtime.below}" if runtime.below else ""
-    return ", ".join([*flags, *gpus, f"{runtime.name} {runtime.min}+{below}"])
+    versions = f"{runtime.min}+{below}" if runtime.min else runtime.made_with
+    return ", ".join([*flags, *gpus, f"{runtime.name} {versions}"])
 
 
 def _tolerances(model: Model) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bmopt import __version__
@@ -17,8 +17,10 @@ from bmopt.bundle.licences import licence_files
 from bmopt.bundle.manifest import SCHEMA_KEY, Manifest, Model
 from bmopt.bundle.manifest_json import valid_name
 from bmopt.bundle.native import engine_libraries, native_folder
-from bmopt.bundle.runtime_libraries import RuntimeLibrary, onnxruntime_for
+from bmopt.bundle.runtimes import BUNDLED, runtimes_for
 from bmopt.bundle.signing import sign
+from bmopt.bundle.tvm_runtime import need_of
+from bmopt.bundle.wheel_files import WheelFiles
 from bmopt.bundle.writer import copy_files, finish, native_files, set_modes
 from bmopt.core.files import atomic_folder, require_replaceable, require_writable_file
 from bmopt.errors import BundleError
@@ -40,7 +42,8 @@ class PackageOptions:
         key: File with the ed25519 private key to sign with; None leaves it unsigned.
         labels: File with the classes' names, one a line.
         name: What the bundle is called; the first source model's name if empty.
-        runtime: A wheel of ONNX Runtime or its shared library, instead of the installed version.
+        runtime: A wheel of ONNX Runtime or its shared library, a wheel of TVM's, or a folder of
+            wheels, instead of the installed versions.
         fold_preprocess: The graph takes stored pixels and prepares them itself.
         top_k: How many scores and their classes the graph gives instead of all; 0 for all.
     """
@@ -71,13 +74,13 @@ class Parts:
     Attributes:
         native: Folder of the native runner; None where the bundle is for another program.
         libraries: Engine -> plugin of the runner.
-        runtime: ONNX Runtime's library, None where it is left out.
+        runtimes: Name of a runtime -> its libraries and licences; those that are included.
         labels: The text of ``labels.txt``, None without labels.
     """
 
     native: Path | None
     libraries: dict[str, Path]
-    runtime: RuntimeLibrary | None
+    runtimes: Mapping[str, WheelFiles]
     labels: str | None
 
 
@@ -177,9 +180,20 @@ def find_parts(packed: Sequence[Packed], options: PackageOptions, progress: Prog
                 f"the native runner for {options.platform} was built without {engine}'s headers: "
                 f"the bundle runs where {layout.engine_library(engine)} is added to its lib folder"
             )
-    wants_runtime = "onnxruntime" in engines and not options.is_slim
-    runtime = onnxruntime_for(options.platform, options.runtime) if wants_runtime else None
-    return Parts(native, libraries, runtime, read_labels(options.labels))
+    runtimes = {} if options.is_slim else _runtimes(packed, engines, options)
+    return Parts(native, libraries, runtimes, read_labels(options.labels))
+
+
+def _runtimes(
+    packed: Sequence[Packed], engines: Sequence[str], options: PackageOptions
+) -> dict[str, WheelFiles]:
+    wanted = [engine for engine in engines if engine in BUNDLED]
+    tvm = {
+        model.name: need_of(model.path / model.engine_file, model.manifest.get("versions", {}))
+        for model in packed
+        if model.engine == "tvm"
+    }
+    return runtimes_for(options.platform, wanted, tvm, options.runtime)
 
 
 def read_labels(path: Path | None) -> str | None:
@@ -256,10 +270,9 @@ def _common_files(parts: Parts) -> dict[str, Path]:
     if parts.native is None:
         return {}
     files = native_files(parts.native, parts.libraries)
-    licences = {}
-    if parts.runtime is not None:
-        files[f"{layout.LIB}/{layout.ORT_LIBRARY}"] = parts.runtime.library
-        licences["onnxruntime"] = parts.runtime.licences
+    licences = {name: runtime.licences for name, runtime in parts.runtimes.items()}
+    for runtime in parts.runtimes.values():
+        files |= {f"{layout.LIB}/{name}": path for name, path in runtime.libraries.items()}
     return {**files, **licence_files(parts.native, licences)}
 
 

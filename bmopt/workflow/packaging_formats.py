@@ -53,7 +53,7 @@ def package_as(
     parts = (
         find_parts(packed, options, progress)
         if FORMATS[kind].needs_runner
-        else Parts(None, {}, None, read_labels(options.labels))
+        else Parts(None, {}, {}, read_labels(options.labels))
     )
     with tempfile.TemporaryDirectory(prefix="bmopt-bundle-") as scratch:
         bundle = Path(scratch)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from bmopt.backends.registry import backend_for
 from bmopt.bundle.ports import pixel_options
 from bmopt.bundle.target_needs import ENGINE_NAMES, require_target
+from bmopt.bundle.tvm_library import require_runs_on
 from bmopt.core.target import Target
 from bmopt.data.open import preprocessing
 from bmopt.data.preprocess import Preprocess
@@ -102,6 +103,8 @@ def read_packed(path: Path, platform: str, taken: set[str]) -> Packed:
     graph = load_model(path / MODEL)
     builder = backend_for(target).builder
     engine = "" if builder is None else builder.engine_file
+    if target.engine == "tvm":
+        _require_library(path, engine, platform, manifest)
     options = read_options(path)
     if engine and options is not None and options.strip:
         raise BundleError(
@@ -119,8 +122,18 @@ def read_packed(path: Path, platform: str, taken: set[str]) -> Packed:
     )
 
 
+def _require_library(path: Path, engine: str, platform: str, manifest: Mapping[str, Any]) -> None:
+    """Check that an artifact of TVM has its library: the device compiles nothing."""
+    if engine not in manifest["files"]:
+        raise BundleError(
+            f"{path}: has no {engine}, which is compiled before it is packed: run 'bmopt build' "
+            "where TVM and a compiler that links for the device are"
+        )
+    require_runs_on(path / engine, platform)
+
+
 def _free_name(target: str, taken: set[str]) -> str:
-    plain = target.replace(":", "-").replace("+", "-")
+    plain = target.replace(":", "-").replace("+", "-").replace("/", "-")
     names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
     return next(name for name in names if name not in taken)
 

@@ -80,7 +80,7 @@ def _floor(packed: Packed) -> float:
     }
     if ir.DataType.BFLOAT16 in dtypes or packed.target.precision == "bf16":
         return golden.FLOORS["bfloat16"]
-    if ir.DataType.FLOAT16 in dtypes or packed.target.engine != "ort":
+    if ir.DataType.FLOAT16 in dtypes or packed.target.on_gpu:
         return golden.FLOORS["float16"]
     return golden.FLOORS["float32"]
 

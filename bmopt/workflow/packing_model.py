@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bmopt.bundle.manifest import Calibration, Model, Port, Source
 from bmopt.bundle.measured import accuracy_of, latency_of, printable
 from bmopt.bundle.ports import input_ports, output_ports, with_layout
 from bmopt.bundle.target_needs import EngineFacts, needs_of
+from bmopt.bundle.tvm_library import signature_in
+from bmopt.bundle.tvm_runtime import FFI, RUNTIME, pair_of
 from bmopt.bundle.writer import copy_files
 from bmopt.errors import ArtifactError
 from bmopt.graph.model_io import save_model
@@ -88,7 +91,6 @@ def _described(packed: Packed, inputs: tuple[Port, ...], outputs: tuple[Port, ..
     manifest = packed.manifest
     report = artifact.read_report(packed.path)
     versions = {str(k): printable(str(v)) for k, v in manifest.get("versions", {}).items()}
-    sdk = {"trt": "tensorrt", "rtx": "tensorrt_rtx"}.get(packed.target.engine, "onnxruntime")
     return Model(
         name=packed.name,
         target=str(packed.target),
@@ -96,18 +98,41 @@ def _described(packed: Packed, inputs: tuple[Port, ...], outputs: tuple[Port, ..
         file=f"{layout.MODELS}/{packed.name}/{packed.engine_file or MODEL}",
         digest=str(manifest["digest"]),
         needs=needs_of(
-            packed.target, versions.get(sdk, ""), _engine_facts(packed), _opset(packed.graph)
+            packed.target,
+            _made_with(packed, versions),
+            _engine_facts(packed),
+            _opset(packed.graph),
         ),
         inputs=inputs,
         outputs=outputs,
         golden=(),
         passes=printable(_passes(packed)),
         versions=versions,
+        session=_session(packed, versions),
         source=_source(manifest.get("source")),
         calibration=_calibration(manifest.get("calibration")),
         accuracy=accuracy_of(report),
         latency=latency_of(report),
     )
+
+
+def _made_with(packed: Packed, versions: Mapping[str, str]) -> str:
+    """Return the version of the runtime that an artifact was made with, empty without one."""
+    engine = packed.target.engine
+    if engine == "tvm":
+        return pair_of(versions)[RUNTIME.name]
+    return versions.get({"trt": "tensorrt", "rtx": "tensorrt_rtx"}.get(engine, "onnxruntime"), "")
+
+
+def _session(packed: Packed, versions: Mapping[str, str]) -> dict[str, str]:
+    """Return what the runner's plugin is told.
+
+    TVM's library tells no version and the one below it only its release, which is compared.
+    """
+    if packed.target.engine != "tvm":
+        return {}
+    release = re.match(r"\d+(\.\d+)*", pair_of(versions)[FFI.name])
+    return {"tvm_ffi": release[0]} if release else {}
 
 
 def _passes(packed: Packed) -> str:
@@ -123,7 +148,9 @@ def _engine_facts(packed: Packed) -> EngineFacts | None:
         return None
     options = read_options(packed.path)
     is_portable = options is not None and options.compat == "version"
-    return EngineFacts(built.version, built.devices, is_portable)
+    is_tvm = packed.target.engine == "tvm"
+    flags = signature_in(packed.path / packed.engine_file).flags if is_tvm else ()
+    return EngineFacts(built.version, built.devices, is_portable, flags)
 
 
 def _opset(model: ir.Model) -> int:

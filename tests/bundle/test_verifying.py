@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bmopt.backends.tvm.backend import TvmBackend
 from bmopt.bundle import needs
 from bmopt.bundle.golden_check import compare_golden, difference, open_packed, read_golden
 from bmopt.bundle.manifest import Manifest, Model, Needs, Port, RuntimeNeed
 from bmopt.bundle.manifest_json import read_manifest
 from bmopt.bundle.needs import lacks, require_platform
 from bmopt.bundle.verifying import check_sums, opened
+from bmopt.core.capabilities import Capabilities
 from bmopt.errors import BundleError, GoldenError, HostError, TrustError
 from tests.bundle.bundles import MODEL_FILE, PLATFORM, write_bundle
 
@@ -84,11 +86,28 @@ def test_engines_of_gpus_name_library_and_gpu(
 
 
 def test_engines_that_bmopt_does_not_run(model: Model) -> None:
-    need = RuntimeNeed("tvm", "0.27", "", "0.27")
+    need = RuntimeNeed("other", "0.27", "", "0.27")
+    wanted = dataclasses.replace(needing(model, runtime=need), target="other-int8:npu")
+    assert "smoke_test" in lacks(wanted, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("", "needs TVM 0.27.0.post1, which Python lacks here: run the bundle's smoke_test"),
+        ("0.27.1", "needs TVM 0.27.0.post1, here is 0.27.1"),
+        ("0.27.0.post1", ""),
+    ],
+)
+def test_tvm_runs_what_the_same_version_compiled(
+    model: Model, found: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TvmBackend, "probe", lambda *_: Capabilities(True, True, version=found))
+    need = RuntimeNeed("tvm", "", "", "0.27.0.post1")
     wanted = dataclasses.replace(
         needing(model, runtime=need), target="tvm-int8:cortex-a76", engine="tvm"
     )
-    assert "smoke_test" in lacks(wanted, frozenset())
+    assert lacks(wanted, frozenset()) == said
 
 
 def test_another_platform(folder: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from bmopt.bundle.describe import TEMPLATES, filled, texts
 from bmopt.bundle.licences import licence_files, own_licence
+from bmopt.bundle.manifest import Needs, RuntimeNeed
 from bmopt.bundle.manifest_json import read_manifest
 from bmopt.bundle.native import own_platform
 from bmopt.bundle.writer import copy_files, finish, native_files
@@ -90,6 +91,17 @@ def test_the_readme_names_models_and_what_they_need() -> None:
     assert "onnxruntime 1.23 or newer; a CPU with avx2 and avx512_vnni or avx_vnni" in text
     assert "library is in lib/" in text
     assert "to be installed on the device" in texts(MANIFEST, is_slim=True)["README.txt"]
+
+
+def test_the_readme_names_the_one_version_of_tvm() -> None:
+    needs = Needs((), (), RuntimeNeed("tvm", "", "", "0.27.0.post1"))
+    model = dataclasses.replace(MANIFEST.models[0], engine="tvm", needs=needs)
+    manifest = dataclasses.replace(MANIFEST, models=(model,))
+    text = texts(manifest, is_slim=False)["README.txt"]
+    assert "tvm 0.27.0.post1\n" in text
+    assert "libtvm_runtime.so and libtvm_ffi.so, are in lib/" in text
+    assert "NVIDIA" not in text
+    assert "named with --library" in texts(manifest, is_slim=True)["README.txt"]
 
 
 def test_nvidias_libraries_are_said_to_be_elsewhere() -> None:

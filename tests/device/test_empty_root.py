@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.device.conftest import Device, Pack, need
+from tests.runner.tvm_models import HAS_TVM, WHY_NOT
 
 
 def libraries_of(file: Path) -> set[Path]:
@@ -19,12 +20,21 @@ def libraries_of(file: Path) -> set[Path]:
     return {Path(found) for found in re.findall(r"(/\S+) \(0x", listed)}
 
 
-def test_it_runs_where_nothing_is_installed(host: Device, pack: Pack, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ort-int8",
+        pytest.param("tvm-fp32:x86-avx2", marks=pytest.mark.skipif(not HAS_TVM, reason=WHY_NOT)),
+    ],
+)
+def test_it_runs_where_nothing_is_installed(
+    host: Device, pack: Pack, tmp_path: Path, target: str
+) -> None:
     need("chroot", "ldd")
     if os.geteuid() != 0:
         pytest.skip("chroot needs to be root")
     root = tmp_path / "root"
-    bundle = pack(host, root / "bundle")
+    bundle = pack(host, root / "bundle", targets=[target])
     parts = [bundle / "bin/bmopt-run", *(bundle / "lib").iterdir()]
     for library in {one for part in parts for one in libraries_of(part)}:
         if tmp_path not in library.parents:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,7 +99,7 @@ def _config(order: dict[str, Any]) -> _Config:
     return _Config(
         order["model"].encode(),
         None if library is None else library.encode(),
-        0,
+        order.get("threads", 0),
         _texts(list(settings)),
         _texts(list(settings.values())),
         len(settings),
@@ -113,28 +115,52 @@ def _tensor(array: np.ndarray) -> _Tensor:
     return _Tensor(_NUMBERS[array.dtype.name], array.ndim, shape, array.ctypes.data, array.nbytes)
 
 
-def _run(table: _Table, session: ctypes.c_void_p, feeds: list[Any], room: int) -> dict[str, Any]:
-    arrays = [np.array(feed["data"], feed["dtype"]).reshape(feed["shape"]) for feed in feeds]
+def _run(table: _Table, session: ctypes.c_void_p, run: dict[str, Any], count: int) -> Any:
+    arrays = [_array(feed) for feed in run["feeds"]]
     inputs = (_Tensor * len(arrays))(*map(_tensor, arrays))
-    memory = np.zeros(max(1, room), np.uint8)
-    outputs = (_Tensor * 1)(_Tensor(data=memory.ctypes.data, bytes=room))
+    room = run.get("room", 4096)
+    memories = [np.zeros(max(1, room), np.uint8) for _ in range(count)]
+    outputs = (_Tensor * count)(*(_Tensor(data=m.ctypes.data, bytes=room) for m in memories))
     error = ctypes.create_string_buffer(_ERROR_BYTES)
     status = table.run(session, inputs, outputs, error)
-    output = outputs[0]
+    first, *others = [_answer(*pair, status) for pair in zip(outputs, memories, strict=True)]
+    return {"status": status, "error": error.value.decode(), **first, "others": others}
+
+
+def _array(feed: dict[str, Any]) -> np.ndarray:
+    """Return a feed's array, ``shift`` bytes after an address that is a multiple of 64."""
+    array = np.array(feed["data"], feed["dtype"]).reshape(feed["shape"])
+    memory = np.zeros(array.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + feed.get("shift", 0)
+    placed = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    placed[...] = array
+    return placed
+
+
+def _answer(output: _Tensor, memory: np.ndarray, status: int) -> dict[str, Any]:
     shape, dtype = list(output.shape[: output.rank]), DTYPES.get(output.dtype, "")
-    result: dict[str, Any] = {"status": status, "error": error.value.decode(), "shape": shape}
-    if status == 0:
-        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        result.update(dtype=dtype, data=memory[:count].view(dtype).astype(float).tolist())
-    return result
+    if status != 0:
+        return {"shape": shape}
+    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    data = memory[:count].view(dtype).astype(float).tolist()
+    return {"shape": shape, "dtype": dtype, "data": data}
 
 
 def _tellings(plugin: ctypes.CDLL) -> int:
     return int(plugin.fake_tellings()) if hasattr(plugin, "fake_tellings") else 0
 
 
+def _affinities() -> list[list[int]]:
+    """Return on which processors each thread of this process may run."""
+    return [
+        sorted(os.sched_getaffinity(int(task.name))) for task in Path("/proc/self/task").iterdir()
+    ]
+
+
 def host(order: dict[str, Any]) -> dict[str, Any]:
     """Open, run as often as ordered, and close."""
+    if "affinity" in order:
+        os.sched_setaffinity(0, order["affinity"])
     plugin = ctypes.CDLL(order["plugin"])
     plugin.bm_engine.restype = ctypes.POINTER(_Table)
     table = plugin.bm_engine().contents
@@ -149,10 +175,10 @@ def host(order: dict[str, Any]) -> dict[str, Any]:
     if status == 0:
         result["version"] = table.version(session).decode()
         result["runs"] = [
-            _run(table, session, run["feeds"], run.get("room", 4096))
-            for run in order.get("runs", [])
+            _run(table, session, run, len(order["outputs"])) for run in order.get("runs", [])
         ]
         result["tellings"] = _tellings(plugin)
+        result["affinities"] = _affinities()
         table.close(session)
     return result
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bmopt.backends.nvinfer.backend import NvinferBackend
+from bmopt.backends.tvm import probe as tvm
 from bmopt.bundle.manifest_json import from_json, read_manifest
 from bmopt.bundle.native import own_platform
 from bmopt.core.target import Target
@@ -205,6 +206,15 @@ def test_a_graph_whose_engine_is_built_on_the_device(
         assert output.tolerance >= 4 * output.step
     assert not any("nvinfer" in path for path in read_manifest(out).files)
     assert any("libbm_engine_tensorrt.so" in warning for warning in progress.warnings)
+
+
+def test_tvm_compiles_before_anything_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tvm, "installed", lambda: False)
+    artifact = compile_demo(tmp_path / "artifact", target="tvm-fp32:cortex-a72").artifact
+    with pytest.raises(BundleError, match=r"has no model\.so, .* run 'bmopt build' where TVM"):
+        packed(artifact, tmp_path / "bundle", platform=ARM)
 
 
 def test_float_models_have_tighter_golden_outputs_than_half_and_integers(

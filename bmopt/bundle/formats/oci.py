@@ -12,6 +12,7 @@ from bmopt.errors import BundleError
 
 _BUNDLE = "bundle"
 _BASE = "debian:stable-slim"
+_RUNTIMES = {"onnxruntime": layout.ORT_LIBRARY, "tvm": layout.TVM_LIBRARY}
 
 
 def check(packed: Packed) -> None:
@@ -23,8 +24,9 @@ def check(packed: Packed) -> None:
     if not (packed.folder / layout.BIN / layout.RUNNER).is_file():
         raise BundleError("--format oci holds the native runner, which is not in this bundle")
     engines = {model.engine for model in packed.manifest.models}
-    has_runtime = (packed.folder / layout.LIB / layout.ORT_LIBRARY).is_file()
-    if engines == {"onnxruntime"} and not has_runtime:
+    names = [_RUNTIMES[engine] for engine in engines if engine in _RUNTIMES]
+    has_runtime = all((packed.folder / layout.LIB / name).is_file() for name in names)
+    if engines <= set(_RUNTIMES) and not has_runtime:
         raise BundleError("--format oci needs the runtime in the bundle; leave out --slim")
 
 
@@ -37,7 +39,7 @@ def write(packed: Packed, out: Path) -> None:
 
 def _values(packed: Packed) -> dict[str, str]:
     manifest = packed.manifest
-    has_gpu = any(model.engine != "onnxruntime" for model in manifest.models)
+    has_gpu = any(model.engine not in _RUNTIMES for model in manifest.models)
     runtimes = sorted({model.needs.runtime.name for model in manifest.models})
     return {
         "name": manifest.name,

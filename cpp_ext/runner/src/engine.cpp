@@ -74,6 +74,9 @@ struct Settings {
 
 std::string range_text(const RuntimeNeed& need) {
   std::string text = need.name;
+  // What runs with one version only: its plugin compares.
+  if (need.min.empty() && need.below.empty() && !need.made_with.empty())
+    return text + " " + need.made_with;
   if (!need.min.empty()) text += " " + need.min + " or newer";
   if (!need.below.empty()) text += (need.min.empty() ? " " : ", ") + ("below " + need.below);
   return text;

@@ -80,6 +80,16 @@ def test_an_engine_for_a_gpu_needs_a_base_with_its_runtime(tmp_path: Path) -> No
     assert dict(instructions(tmp_path / "context"))["ARG"] == "BASE"
 
 
+def test_tvms_runtime_has_to_be_in_the_bundle_too(tmp_path: Path) -> None:
+    change = with_models(engine="tvm", target="tvm-int8:cortex-a72")
+    bundle = runnable(write_packed(tmp_path / "bundle", IMAGES, change=change))
+    with pytest.raises(BundleError, match="--slim"):
+        write_format("oci", bundle, tmp_path / "context")
+    (bundle / "lib/libtvm_runtime.so").write_bytes(b"library")
+    write_format("oci", bundle, tmp_path / "context")
+    assert dict(instructions(tmp_path / "context"))["ARG"] == "BASE=debian:stable-slim"
+
+
 def test_bundles_that_cannot_run_are_refused(tmp_path: Path) -> None:
     bundle = write_packed(tmp_path / "bundle", IMAGES)
     with pytest.raises(BundleError, match="native runner"):
