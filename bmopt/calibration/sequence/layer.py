@@ -22,6 +22,10 @@ from bmopt.graph.products import Product, product_of
 
 Floats = npt.NDArray[np.float64]
 
+_MOST_INPUTS = 4096
+"""Moments of this many inputs take a gigabyte, and four times that of twice as many: a product of
+more is left to what its outputs tell, bias and gain."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
@@ -59,7 +63,7 @@ class Layer:
         self._home = bias_home(product) if steps.bias else None
         self._weight = product.weight().astype(np.float32)
         self._rows: RowEvidence | None = None
-        if is_matrix(product):
+        if is_matrix(product) and self.size <= _MOST_INPUTS:
             self._rows = RowEvidence(product, self._weight, batches)
         axis = 1 if product.node.op_type in ("Conv", "ConvTranspose") else -1
         groups = product.groups if product.node.op_type == "ConvTranspose" else 1

@@ -10,6 +10,7 @@ import pytest
 
 from bmopt.calibration.collect import collect_ranges
 from bmopt.calibration.plan import corrected, make_plan
+from bmopt.calibration.sequence import layer
 from bmopt.calibration.sequence.refine import refine
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.steps import RefineSteps
@@ -253,3 +254,12 @@ def test_one_scale_per_weight() -> None:
     assert {len(scales) for scales in found.scales.values()} == {1}
     assert not any("gain" in facts.steps for facts in found.layers)
     assert quality(case, case.applied(found)) > quality(case, case.quantized())
+
+
+def test_a_product_of_many_inputs_takes_no_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "_MOST_INPUTS", 0)
+    monkeypatch.setattr(layer, "RowEvidence", None)
+    case = Case.of(biased(named(CONV_NET)), SCHEMES["outputs"], 64)
+    found = case.refined(ALL)
+    assert {step for facts in found.layers for step in facts.steps} <= {"bias", "gain"}
+    assert quality(case, case.applied(found)) > quality(case, case.quantized()) + 4
