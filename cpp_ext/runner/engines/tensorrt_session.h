@@ -25,7 +25,7 @@ class Session {
 
   // Throws Failure.
   void run(const bm_tensor* inputs, bm_tensor* outputs);
-  const std::string& version() const { return version_; }
+  const char* version() const { return version_.c_str(); }
 
  private:
   using Ports = std::vector<std::unique_ptr<Port>>;
