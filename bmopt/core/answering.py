@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bmopt.core.addresses import execute_fixed
+from bmopt.core.bereavement import die_with_parent
 from bmopt.core.conversation import AS_THEY_ARE, CHILD, DONE, FAILED, FIX, TOLD, Command
 from bmopt.errors import BmoptError
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
     _, module, handle, addresses = argv
     if addresses == FIX:
         execute_fixed(["-m", CHILD, module, handle, AS_THEY_ARE])
+    die_with_parent()
     answer_requests(int(handle), importlib.import_module(module).commands())
     return 0
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.connection
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,7 @@ class Conversation:
         """
         self.name = name
         self._death: IsolatedToolError | None = None
+        self._sleeps = False
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._pipe, theirs = multiprocessing.Pipe()
         handle = theirs.fileno()
@@ -82,6 +85,15 @@ class Conversation:
         """Whether the child died, or was ended because it did not answer."""
         return self._death is not None
 
+    def sleep_between_requests(self, *, is_wanted: bool) -> None:
+        """Stop the child whenever it owes no answer, with all its threads; or let it be again.
+
+        Thread pools of engines spin for a while after their work is done, some for milliseconds,
+        and take the cores from whoever is asked next.
+        """
+        self._sleeps = is_wanted
+        self._signal(signal.SIGSTOP if is_wanted else signal.SIGCONT)
+
     def ask(
         self, command: str, *, timeout_s: float, told: Told | None = None, **given: object
     ) -> Any:  # noqa: ANN401 - whatever the command returns
@@ -100,6 +112,17 @@ class Conversation:
         """
         if self._death is not None:
             raise self._death
+        if not self._sleeps:
+            return self._answer(command, timeout_s, told, given)
+        self._signal(signal.SIGCONT)
+        try:
+            return self._answer(command, timeout_s, told, given)
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _answer(
+        self, command: str, timeout_s: float, told: Told | None, given: dict[str, object]
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
         try:
             self._pipe.send((command, given))
             while self._pipe.poll(timeout_s):
@@ -132,6 +155,12 @@ class Conversation:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child and whatever it started."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, number)
 
     def _dead(self) -> IsolatedToolError:
         """Return how the child died, which is about to end or has ended."""

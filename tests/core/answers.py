@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 
@@ -59,5 +60,23 @@ def where(tell: Told) -> tuple[bool, int]:
     return are_fixed(), int(address or 0)
 
 
+_turns = 0
+
+
+def spin(tell: Told) -> int:
+    """Start a thread that counts, as pools of engines spin; return its count."""
+    del tell
+    if not _turns:
+        threading.Thread(target=_spin, daemon=True).start()
+    return _turns
+
+
+def _spin() -> None:
+    global _turns
+    while True:
+        _turns += 1
+        time.sleep(0.001)
+
+
 def commands() -> Mapping[str, Command]:
-    return {one.__name__: one for one in (add, refuse, crash, hang, bug, leave, pid, where)}
+    return {one.__name__: one for one in (add, refuse, crash, hang, bug, leave, pid, where, spin)}

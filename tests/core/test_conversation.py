@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,14 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def state_of(pid: int) -> str:
+    """The letter that Linux has for the state of a process; X where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def test_answers_one_request_after_the_other(talk: Conversation) -> None:
@@ -103,3 +113,49 @@ def test_children_may_have_the_same_addresses(monkeypatch: pytest.MonkeyPatch) -
     as_they_are = addresses(fixed=False)
     assert not as_they_are[0][0]
     assert len(set(as_they_are)) > 1
+
+
+def test_a_child_that_sleeps_between_requests_does_nothing_then(talk: Conversation) -> None:
+    talk.ask("spin", timeout_s=30)
+    talk.sleep_between_requests(is_wanted=True)
+    begin = talk.ask("spin", timeout_s=30)
+    time.sleep(0.5)
+    assert talk.ask("spin", timeout_s=30) - begin < 100
+    talk.sleep_between_requests(is_wanted=False)
+    begin = talk.ask("spin", timeout_s=30)
+    time.sleep(0.5)
+    assert talk.ask("spin", timeout_s=30) - begin > 100
+
+
+def test_a_crash_is_told_of_a_child_that_sleeps_between_requests(talk: Conversation) -> None:
+    talk.sleep_between_requests(is_wanted=True)
+    with pytest.raises(IsolatedToolError, match="SIGSEGV"):
+        talk.ask("crash", timeout_s=30)
+    talk.sleep_between_requests(is_wanted=False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2) is of Linux")
+def test_a_stopped_child_does_not_outlive_its_parent() -> None:
+    script = (
+        "from bmopt.core.conversation import Conversation\n"
+        "talk = Conversation('it', 'tests.core.answers')\n"
+        "print(talk.ask('pid', timeout_s=30), flush=True)\n"
+        "talk.sleep_between_requests(is_wanted=True)\n"
+        "print('asleep', flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "asleep\n"
+        parent.kill()
+    end = time.monotonic() + 10.0
+    while state_of(pid) not in "ZX" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert state_of(pid) in "ZX"

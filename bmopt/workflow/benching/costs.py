@@ -26,8 +26,9 @@ _ENERGY_S = 2.0
 def measure_costs(session: Session) -> None:
     """Open every subject in fresh processes, in turns, and note what that costs."""
     session.progress.step("start-up and memory")
-    order = orders([worker.name for worker in session.workers], session.options.seed)
-    for index in range(session.options.processes):
+    here = session.here("start-up and memory")
+    order = orders([worker.name for worker in here], session.options.seed)
+    for index in range(session.options.processes if here else 0):
         for name in next(order):
             worker = next((one for one in session.workers if one.name == name), None)
             if worker is not None:
@@ -98,24 +99,31 @@ def _files(path: Path) -> Iterator[Path]:
 def measure_throughput(session: Session) -> None:
     """Measure samples per second by batch and threads, a process per subject and thread count."""
     session.progress.step("throughput")
-    counts = session.options.thread_counts or _thread_counts()
-    done, total = 0, len(counts) * len(session.workers)
-    for threads in counts:
-        for worker in session.workers:
-            try:
-                session.put(
-                    throughput=(
-                        *session.document.throughput,
-                        *_throughputs(session, worker, threads),
-                    )
-                )
-            except BmoptError as error:
-                session.fail(worker.name, error)
-            done += 1
-            session.progress.advance(done, total)
+    asked = session.options.thread_counts
+    pairs = [
+        (threads, worker)
+        for worker in session.workers
+        for threads in asked or _thread_counts(session, worker)
+    ]
+    for index, (threads, worker) in enumerate(sorted(pairs, key=lambda pair: pair[0])):
+        if worker.name not in session.failures:
+            _add_throughputs(session, worker, threads)
+        session.progress.advance(index + 1, len(pairs))
 
 
-def _thread_counts() -> tuple[int, ...]:
+def _add_throughputs(session: Session, worker: Worker, threads: int) -> None:
+    try:
+        found = _throughputs(session, worker, threads)
+    except BmoptError as error:
+        session.fail(worker.name, error)
+        return
+    session.put(throughput=(*session.document.throughput, *found))
+
+
+def _thread_counts(session: Session, worker: Worker) -> tuple[int, ...]:
+    """Return one and as many as there are cores, or as a board's server has threads."""
+    if worker.on_board:
+        return tuple(dict.fromkeys((1, max(1, session.board_threads))))
     cores = host_facts(query_gpus=str).physical_cores or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     return tuple(dict.fromkeys((1, max(1, min(cores, usable)))))
@@ -150,7 +158,8 @@ def measure_energy(session: Session) -> None:
     for _, rows in session.each(
         lambda worker: worker.ask(
             "energy", seconds=_ENERGY_S, name=worker.name, length_s=_ENERGY_S
-        )
+        ),
+        session.here("energy"),
     ):
         found.extend(rows)
     session.put(energy=tuple(found))

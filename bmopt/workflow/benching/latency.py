@@ -6,10 +6,11 @@ tells the noise floor at the very moment of the comparison.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -37,11 +38,37 @@ def measure_latency(session: Session) -> None:
     with session.process(f"{reference.name} again", reference.text) as again:
         workers = [*session.workers, *_ready(session, again)]
         try:
-            _put(session, again.name, _compared(session, workers))
+            with _one_awake(workers):
+                found = _compared(session, workers)
+            _put(session, again.name, found)
         except LatencyInterrupted as interrupted:
             _put(session, again.name, interrupted.compared)
             raise
+    _note_machines(session)
     _put_device_times(session)
+
+
+def _note_machines(session: Session) -> None:
+    """Say where ratios of latencies compare two machines rather than two models."""
+    far = [worker.name for worker in session.workers if worker.on_board]
+    near = [worker.name for worker in session.workers if not worker.on_board]
+    if far and near:
+        session.notes.append(
+            f"latency: {', '.join(far)} ran on board {session.options.board}, {', '.join(near)} "
+            "on this host: a ratio of the two compares machines"
+        )
+
+
+@contextlib.contextmanager
+def _one_awake(workers: Sequence[Worker]) -> Iterator[None]:
+    """Stop all processes but the one whose turn it is: none spins on cores that another needs."""
+    for worker in workers:
+        worker.sleep_between_requests(is_wanted=True)
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.sleep_between_requests(is_wanted=False)
 
 
 def _ready(session: Session, again: Worker) -> list[Worker]:

@@ -9,6 +9,7 @@ from typing import Any
 from bmopt.bench.conditions import Condition, parse_conditions
 from bmopt.bench.metric import Metric
 from bmopt.bench.metric_text import parse_metric
+from bmopt.core.board import Board
 from bmopt.core.scenario import MULTI_STREAM, OFFLINE, SERVER, ScenarioSettings
 from bmopt.errors import UsageError
 from bmopt.workflow.samples import SampleOptions
@@ -46,6 +47,7 @@ class BenchOptions:
         any_host: Open artifacts for other hosts too, see ``load_artifact``.
         latency_table: Measure how long the parts of the first two subjects' model take in float
             and in integers.
+        board: Where TVM artifacts run; None for this host.
         timeout_s: A step that takes this much longer than asked, in seconds, counts as hung.
 
     Raises:
@@ -75,6 +77,7 @@ class BenchOptions:
     processes: int = 5
     any_host: bool = False
     latency_table: bool = False
+    board: Board | None = None
     timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ class BenchOptions:
                 raise UsageError(f"{name}={getattr(self, name)}: give a number above 0")
         if self.processes < 1:
             raise UsageError(f"processes={self.processes}: give 1 or more")
+        if self.board is not None and self.latency_table:
+            raise UsageError("a latency table is measured on this host; leave out the board")
         for name in (*self.only, *self.skip):
             if name not in SECTIONS:
                 raise UsageError(f"no section {name!r}; sections are {', '.join(SECTIONS)}")

@@ -94,7 +94,9 @@ def run_bench(
         module: Whose ``commands`` a subject's process answers with.
 
     Raises:
-        UsageError: No subjects, a gate without two, or a latency table without just two.
+        BoardError: The board cannot be reached.
+        UsageError: No subjects, a gate without two, a latency table without just two, or a board
+            that none of them can run on.
         DataError: The samples are missing or fit no subject.
     """
     chosen = options or BenchOptions()
@@ -140,6 +142,7 @@ def _has_results(document: BenchDocument) -> bool:
 
 def _open(session: Session) -> None:
     """Open all subjects and the samples, and feed everyone."""
+    session.connect()
     session.progress.step("opening")
     for worker in [session.start(one.name, one.spec) for one in session.document.subjects]:
         _open_subject(session, worker)

@@ -11,7 +11,7 @@ from bmopt.workflow.benching.workers import Worker
 def measure_scenarios(session: Session) -> None:
     """Run every scenario on every subject; a run that fails keeps the trials that ended."""
     for settings in session.options.scenario_settings():
-        for worker in session.workers:
+        for worker in session.here(settings.scenario):
             session.progress.step(f"{settings.scenario}, {worker.name}")
             _put(session, _run(session, worker, settings))
 

@@ -14,9 +14,11 @@ from bmopt.core.bench_document import BenchDocument, Subject
 from bmopt.core.latency_table import LatencyTable
 from bmopt.core.measurement import Fact
 from bmopt.core.runner import Feeds
-from bmopt.errors import BmoptError
+from bmopt.errors import BmoptError, UsageError
+from bmopt.workflow.benching.board_hub import BoardHub, BoardWorker
 from bmopt.workflow.benching.options import BenchOptions
 from bmopt.workflow.benching.workers import WORKER, RemoteSamples, Worker
+from bmopt.workflow.boards import runs_on_boards
 from bmopt.workflow.progress import Progress
 
 _T = TypeVar("_T")
@@ -55,6 +57,7 @@ class Session:
         self.notes: list[str] = []
         self.comparisons: dict[str, Any] = {}
         self.latency_table: LatencyTable | None = None
+        self._hub: BoardHub | None = None
         self._stack = stack
         self._module = module
         self._workers: dict[str, Worker] = {}
@@ -93,8 +96,39 @@ class Session:
         """Start a process for a subject; it ends with the session at the latest."""
         return self._stack.enter_context(self.process(name, text))
 
+    def connect(self) -> None:
+        """Connect to the board where subjects are to run on one.
+
+        Raises:
+            BoardError: It cannot be reached, or does not answer.
+            UsageError: No subject can run there.
+        """
+        board = self.options.board
+        if board is None:
+            return
+        if not any(runs_on_boards(subject.spec) for subject in self.document.subjects):
+            raise UsageError(f"board {board}: no subject is an artifact that was compiled for tvm-*")
+        self.progress.step(f"connecting to {board}")
+        hub = BoardHub(board, timeout_s=self.options.timeout_s)
+        self._hub = self._stack.enter_context(hub)
+        self.add_facts(
+            {
+                "board.address": str(board),
+                "board.architecture": hub.facts.architecture,
+                "board.cpu": hub.facts.cpu,
+                "board.cores": hub.facts.cores,
+            }
+        )
+
+    @property
+    def board_threads(self) -> int:
+        """How many threads the board's server has; 0 where there is no board."""
+        return 0 if self._hub is None else self._hub.facts.threads
+
     def process(self, name: str, text: str, *, fixed_addresses: bool = True) -> Worker:
         """Start a process for a subject; a context manager that ends it."""
+        if self._hub is not None and runs_on_boards(text):
+            return BoardWorker(name, text, self.options, self._hub)
         return Worker(name, text, self.options, self._module, fixed_addresses=fixed_addresses)
 
     def keep(self, worker: Worker) -> None:
@@ -126,9 +160,18 @@ class Session:
                 )
             )
 
-    def each(self, action: Callable[[Worker], _T]) -> Iterator[tuple[Worker, _T]]:
+    def here(self, what: str) -> list[Worker]:
+        """Return the workers that run on this host; note that the others have no ``what``."""
+        far = [worker.name for worker in self.workers if worker.on_board]
+        if far:
+            self.notes.append(f"{what}: not measured on boards, so not of {', '.join(far)}")
+        return [worker for worker in self.workers if not worker.on_board]
+
+    def each(
+        self, action: Callable[[Worker], _T], among: Sequence[Worker] | None = None
+    ) -> Iterator[tuple[Worker, _T]]:
         """Yield what ``action`` returns for every worker; those that fail are left out."""
-        workers = self.workers
+        workers = self.workers if among is None else among
         for index, worker in enumerate(workers):
             try:
                 found = action(worker)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmopt.bench.clock import MONOTONIC
+from bmopt.bench.far_lane import lane_of
 from bmopt.bench.schedule import Lane, timed, warm_up
 from bmopt.core.bench_document import Energy, LayerTimes
 from bmopt.core.conversation import Command, Told
@@ -77,7 +78,7 @@ class Engine:
         """Take the inputs that are used in rotation."""
         del tell
         self._feeds = tuple(self._fitted(one) for one in feeds)
-        self._lane = Lane("", self._open_runner.run, self._feeds)
+        self._lane = lane_of("", self._open_runner, self._feeds)
 
     def reopen(self, tell: Told, *, seed: int) -> int:
         """Close the model and open it again elsewhere in memory; return nanoseconds it took.
@@ -97,7 +98,7 @@ class Engine:
         self._ballast = [bytearray(int(n)) for n in generator.integers(1, _BALLAST, _PIECES)]
         self._runner = self._wrapped(self._opener())
         self._feeds = tuple({k: array.copy() for k, array in f.items()} for f in self._feeds)
-        self._lane = Lane("", self._open_runner.run, self._feeds)
+        self._lane = lane_of("", self._open_runner, self._feeds)
         for feed in itertools.islice(itertools.cycle(self._feeds), _SETTLING):
             self._open_runner.run(feed)
         return MONOTONIC() - start
@@ -163,7 +164,7 @@ class Engine:
         queries, batched = queries_of(self._feeds, batch, concatenation(self._inputs))
         if batch > 1 and not batched:
             return None
-        lane = Lane("", self._open_runner.run, [query[0] for query in queries])
+        lane = lane_of("", self._open_runner, [query[0] for query in queries])
         warm_up(lane, MONOTONIC, round(length_s * 1e9))
         return timed(lane, MONOTONIC, round(length_s * 1e9))[1]
 

@@ -54,6 +54,11 @@ class Worker:
         return self._talk.is_dead
 
     @property
+    def on_board(self) -> bool:
+        """Whether it runs on another machine."""
+        return False
+
+    @property
     def opened(self) -> Opened:
         """What was opened."""
         assert self._opened is not None, "open the subject first"
@@ -68,6 +73,10 @@ class Worker:
             any_host=self._options.any_host,
         )
         return self.opened
+
+    def sleep_between_requests(self, *, is_wanted: bool) -> None:
+        """See ``Conversation.sleep_between_requests``."""
+        self._talk.sleep_between_requests(is_wanted=is_wanted)
 
     def as_fed(self) -> Fed:
         """Return the subject as samples are opened for it."""
