@@ -47,6 +47,14 @@ class QuantizationError(BmoptError):
     """A model that cannot be quantised as asked."""
 
 
+class PruningError(BmoptError):
+    """Channels or weights that cannot be cut as asked, or a plan for another model."""
+
+
+class TrainingError(BmoptError):
+    """Training that came to nothing."""
+
+
 class ArtifactError(BmoptError):
     """An artifact folder that is missing, incomplete or damaged."""
 
@@ -61,6 +69,14 @@ class IsolatedToolError(BmoptError):
 
 class BuildError(BmoptError):
     """An engine that refuses the model or its build options."""
+
+
+class BoardError(BmoptError):
+    """A board that cannot be reached, refuses, or dropped off."""
+
+
+class DatabaseError(BmoptError):
+    """A tuning database that is damaged, none of ours, or of another version."""
 
 
 class HostError(BmoptError):
