@@ -85,7 +85,9 @@ def _markdown(text: str) -> str:
 def _wrapped(pipeline: str) -> str:
     """Break a pipeline's text at its groups, and those where they grow long."""
     lines = pipeline.replace(",repeat(", ",\nrepeat(").replace("),", "),\n").splitlines()
-    return "\n".join(textwrap.fill(line.replace(",", ", "), 96) for line in lines)
+    return "\n".join(
+        textwrap.fill(line.replace(",", ", "), 96, break_on_hyphens=False) for line in lines
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,15 @@ def reference() -> Reference:
 
 def linter_for(target: Target) -> Linter | None:
     """Return the linter of a target's engine, None where it has none."""
+    if target.engine == "tvm":
+        from bmopt.backends.tvm.lint import lint as lint_for_tvm
+
+        return lint_for_tvm
     from bmopt.backends.nvinfer.lint import lint
 
     return lint if target.engine in ("trt", "rtx") or target.device == "tensorrt" else None
+
+
+def pipeline_for(target: Target) -> str:
+    """Return the passes that a model needs before a target's engine takes it, empty for none."""
+    return "decompose" if target.engine == "tvm" else ""

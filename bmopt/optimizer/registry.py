@@ -15,6 +15,7 @@ PASSES: dict[str, str] = {
     "append-top-k": "append_top_k:AppendTopK",
     "cast-float": "cast_float:CastFloat",
     "correct-weights": "correct_weights:CorrectWeights",
+    "decompose-ops": "decompose_ops:DecomposeOps",
     "drop-dead": "drop_dead:DropDead",
     "drop-no-ops": "drop_no_ops:DropNoOps",
     "equalize": "equalize:Equalize",
@@ -32,6 +33,7 @@ PASSES: dict[str, str] = {
     "inline-branches": "inline_branches:InlineBranches",
     "inline-functions": "inline_functions:InlineFunctions",
     "lift-constants": "lift_constants:LiftConstants",
+    "low-rank": "low_rank:LowRank",
     "merge-common": "merge_common:MergeCommon",
     "merge-initializers": "merge_initializers:MergeInitializers",
     "merge-reshapes": "merge_reshapes:MergeReshapes",
@@ -39,10 +41,15 @@ PASSES: dict[str, str] = {
     "merge-transposes": "merge_transposes:MergeTransposes",
     "onnxsim": "onnxsim:Onnxsim",
     "pool-means": "pool_means:PoolMeans",
+    "prune-channels": "prune_channels:PruneChannels",
     "quantize": "quantize:Quantize",
     "raise-opset": "raise_opset:RaiseOpset",
+    "sparsify": "sparsify:Sparsify",
+    "split-deconvolutions": "split_deconvolutions:SplitDeconvolutions",
     "strip-qdq": "strip_qdq:StripQdq",
     "unflatten-gemm": "unflatten_gemm:UnflattenGemm",
+    "unroll-loops": "unroll_loops:UnrollLoops",
+    "unroll-recurrent": "unroll_recurrent:UnrollRecurrent",
 }
 """Pass name -> ``module:Class`` below ``bmopt.optimizer.passes``."""
 

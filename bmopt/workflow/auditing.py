@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,31 @@ class Audit:
     executed: tuple[Executed, ...]
 
 
-def require_lint(job: Job, model: ir.Model) -> list[Finding]:
+def refusals_in(log: Mapping[str, Any]) -> dict[str, str]:
+    """Return node -> why a pass left it as it is, from a pipeline's log as JSON values."""
+    entries = (one for record in log.get("records", ()) for one in record["refusals"])
+    return {one["node"]: one["reason"] for one in entries}
+
+
+def with_reasons(findings: Iterable[Finding], refusals: Mapping[str, str]) -> list[Finding]:
+    """Return findings that say why no pass removed what they are about."""
+    return [
+        dataclasses.replace(found, message=f"{found.message}, and it {refusals[found.node]}")
+        if found.node in refusals and found.rule.level == "error"
+        else found
+        for found in findings
+    ]
+
+
+def require_lint(
+    job: Job, model: ir.Model, refusals: Mapping[str, str] | None = None
+) -> list[Finding]:
     """Return what the target's linter finds, none where it has no linter.
+
+    Args:
+        job: The compilation.
+        model: The model that the engine is to be built of.
+        refusals: Node -> why a pass left it as it is.
 
     Raises:
         BuildError: The engine would refuse the model.
@@ -48,12 +71,12 @@ def require_lint(job: Job, model: ir.Model) -> list[Finding]:
     linter = linter_for(job.target)
     if linter is None:
         return []
-    findings = list(linter(model, job.target))
+    findings = with_reasons(linter(model, job.target), refusals or {})
     errors = [found for found in findings if found.rule.level == "error"]
     if not errors:
         return findings
     first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {_others(job, errors)})" if len(errors) > 1 else ""
     where = f"node {first.node!r}: " if first.node else ""
     what = f"{where}{first.message} [{first.rule.id}]{more}; {first.fix}{_rewriting(job)}"
     if job.target.engine != "ort":
@@ -61,6 +84,17 @@ def require_lint(job: Job, model: ir.Model) -> list[Finding]:
     # ONNX Runtime gives what TensorRT refuses to the next provider.
     job.progress.warn(f"TensorRT would leave a part to another provider: {what}")
     return findings
+
+
+def _others(job: Job, errors: Sequence[Finding]) -> str:
+    """Return what else there is: for TVM, which names ops, each of them once."""
+    if job.target.engine != "tvm":
+        return f"{len(errors) - 1} more"
+    firsts = {found.message: found for found in reversed(errors)}
+    firsts.pop(errors[0].message)
+    told = [f"{found.node!r}: {text}" for text, found in sorted(firsts.items())]
+    rest = len(errors) - 1 - len(told)
+    return "; ".join([*told, *([f"{rest} more like these"] if rest else [])])
 
 
 def _rewriting(job: Job) -> str:

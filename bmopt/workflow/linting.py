@@ -6,12 +6,17 @@ import collections
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bmopt.backends.registry import linter_for
+from bmopt.backends.registry import linter_for, pipeline_for
 from bmopt.core.finding import LEVELS, Finding, Level
 from bmopt.core.target import Target, all_targets
 from bmopt.errors import ArtifactError, UsageError
+from bmopt.workflow.auditing import refusals_in, with_reasons
 from bmopt.workflow.engines import MODEL
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +57,21 @@ def lint_file(path: Path, target_text: str) -> LintReport:
     from bmopt.graph.model_io import load_model
 
     file = _graph_file(path)
-    return LintReport(file, str(target), tuple(linter(load_model(file), target)))
+    model = load_model(file)
+    refusals: dict[str, str] = {}
+    if text := pipeline_for(target):
+        # Compiling goes over the model with the same passes first.
+        model, refusals = _rewritten(model, text)
+    findings = with_reasons(linter(model, target), refusals)
+    return LintReport(file, str(target), tuple(findings))
+
+
+def _rewritten(model: ir.Model, text: str) -> tuple[ir.Model, dict[str, str]]:
+    """Return the model after the passes ``text``, and node -> why one left it as it is."""
+    from bmopt.optimizer.pipeline import Pipeline
+
+    result = Pipeline.parse(text).run(model)
+    return result.model, refusals_in(dataclasses.asdict(result.log))
 
 
 def _graph_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from bmopt.backends.registry import backend_for, reference
+from bmopt.backends.registry import backend_for, pipeline_for, reference
 from bmopt.core.backend import Backend, Reference
 from bmopt.core.capabilities import Capabilities
 from bmopt.core.dataset import Dataset
@@ -26,6 +26,7 @@ from bmopt.optimizer.probe_feeds import seeded_feeds
 from bmopt.optimizer.simplify import VerifyOptions, optimize_file
 from bmopt.workflow.accuracy_options import require_accuracy_options
 from bmopt.workflow.cache import Cache
+from bmopt.workflow.measuring_on_board import require_board
 from bmopt.workflow.progress import Progress
 from bmopt.workflow.quantizing import parse_rules
 from bmopt.workflow.recipe import MEASURED, RULES, Recipe
@@ -128,6 +129,7 @@ def prepare(
     if recipe.preset == "best" and not recipe.steps and "learned" not in steps_of(recipe):
         progress.warn("torch is not installed: no rounding is learned; pip install 'bmopt[torch]'")
     backend, engine = backend_for(target), reference()
+    require_board(recipe.board, target, progress)
     able = _able(backend, target, recipe)
     target = backend.resolve(target)
     progress.step("load")
@@ -221,12 +223,12 @@ def _able(backend: Backend, target: Target, recipe: Recipe) -> Capabilities:
 
 
 def optimized(job: Job) -> tuple[ir.Model, dict[str, Any]]:
-    """Return the source model after the recipe's pipeline, and the pipeline's log.
+    """Return the source model after the recipe's pipeline and the target's, and their log.
 
     Raises:
         PassError: The pipeline's text does not parse.
     """
-    text = job.recipe.pipeline
+    text = ",".join(filter(None, (job.recipe.pipeline, pipeline_for(job.target))))
     if not text:
         return job.model, {}
     inputs = {
