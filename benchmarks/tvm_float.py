@@ -1,10 +1,12 @@
-"""How fast untuned TVM code is beside ONNX Runtime: both in this process, taking turns.
+"""How fast TVM code is beside ONNX Runtime, untuned and tuned: both in this process, in turns.
 
 Every shared convolutional model in float, one sample a run, with ``--threads`` for both. A turn
 runs both in one order and then in the other. Ratios are TVM's latency over ONNX Runtime's, with
-their 99 % intervals; below 1, TVM is faster.
+their 99 % intervals; below 1, TVM is faster. With ``--tune``, the model's kernels are tuned first,
+and the row "tuned" has the schedules that were found beside the row of those that were not.
 
     python benchmarks/tvm_float.py [--data DIR] [--threads N] [--seconds S] [--default]
+        [--tune BUDGET [--tuning-database DIR]]
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from bmopt.bench.statistics import estimate
 from bmopt.core.measurement import Settings
 
 Result = Any
+Native = Any
 Run = Callable[[], Result]
+OURS, TUNED, THEIRS = "ours", "tuned", "TVM's"
 _BLOCK_NS = 5_000_000
 _FEWEST = 2
 """Convolutions of a convolutional model; transformers have one."""
@@ -43,7 +47,7 @@ class Found:
     Attributes:
         model: Its name.
         threads: Of both engines.
-        lowering: Whose schedules TVM ran: ours or its own.
+        lowering: Whose schedules TVM ran: ours, ours tuned, or its own.
         tvm_us: Median latency of TVM.
         ort_us: Median latency of ONNX Runtime.
         ratio: Of the latencies.
@@ -73,19 +77,55 @@ def simplified(model: SharedModel, folder: Path) -> onnx.ModelProto:
     return onnx.load(out)
 
 
-def tvm_run(model: onnx.ModelProto, sample: np.ndarray, threads: int, *, own: bool) -> Run:
-    """Return what runs the model in TVM."""
+def target_of(threads: int) -> dict[str, Any]:
+    """Return the dictionary of this host's target."""
+    import tvm
+
+    cpu = tvm.target.codegen.llvm_get_system_cpu()
+    return {"kind": "llvm", "mcpu": cpu, "num-cores": threads}
+
+
+def lowered(model: onnx.ModelProto, threads: int, writer: Native) -> Native:
+    """Return the model with our schedules, as ``writer`` writes them."""
+    import tvm
+    from tvm.relax.frontend.onnx import from_onnx
+
+    from bmopt.backends.tvm.lowering import lower
+    from bmopt.backends.tvm.tuning.decisions import writing
+
+    with writing(writer):
+        return lower(from_onnx(model), tvm.target.Target(target_of(threads)), threads=threads)
+
+
+def tuned(model: onnx.ModelProto, args: argparse.Namespace) -> Native:
+    """Tune a model's kernels; return the database with what was found."""
+    import tvm
+
+    from bmopt.backends.tvm.tuning.database import Database
+    from bmopt.backends.tvm.tuning.tasks import KernelWriter
+    from bmopt.backends.tvm.tuning.trials import Trials, Where
+    from bmopt.backends.tvm.tuning.tuner import Tuner
+    from bmopt.core.tuning_budget import TuningBudget
+
+    writer, target = KernelWriter(), target_of(args.threads)
+    tasks = writer.tasks(lowered(model, args.threads, writer))
+    folder = args.tuning_database or Path(tempfile.mkdtemp(prefix="bmopt-tuning-"))
+    database = Database(folder, str(tvm.__version__), {"target": target})
+    budget = TuningBudget.parse(args.tune)
+    with Trials(Where(target)) as trials:
+        found = Tuner(database, trials, budget, args.threads, lambda *_: None).run(tasks)
+    print(f"  {found}", flush=True)
+    return database
+
+
+def tvm_run(model: onnx.ModelProto, sample: np.ndarray, threads: int, writer: Native) -> Run:
+    """Return what runs the model in TVM, with our schedules where there is a ``writer``."""
     import tvm
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
 
-    from bmopt.backends.tvm.lowering import lower
-
-    cpu = tvm.target.codegen.llvm_get_system_cpu()
-    target = tvm.target.Target({"kind": "llvm", "mcpu": cpu, "num-cores": threads})
-    module = from_onnx(model)
-    if own:
-        module = lower(module, target, threads=threads)
+    target = tvm.target.Target(target_of(threads))
+    module = lowered(model, threads, writer) if writer is not None else from_onnx(model)
     machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
     function, data = machine["main"], tvm.runtime.tensor(sample)
     return lambda: function(data)
@@ -123,15 +163,20 @@ def _block_us(run: Run) -> float:
             return passed / count / 1e3
 
 
-def measured(model: SharedModel, args: argparse.Namespace, *, own: bool) -> Found:
+def measured(model: SharedModel, args: argparse.Namespace, lowering: str) -> Found:
     """Compile a model, check what it computes and measure it."""
+    from bmopt.backends.tvm.tuning.tasks import KernelWriter
+
     with tempfile.TemporaryDirectory() as folder:
         proto = simplified(model, Path(folder))
     dims = proto.graph.input[0].type.tensor_type.shape.dim
     shape = [one.dim_value or 1 for one in dims]
     sample = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     start = time.monotonic()
-    ours = tvm_run(proto, sample, args.threads, own=own)
+    writer = None if lowering == THEIRS else KernelWriter()
+    if lowering == TUNED:
+        writer = KernelWriter(tuned(proto, args).chosen)
+    ours = tvm_run(proto, sample, args.threads, writer)
     seconds = time.monotonic() - start
     theirs = ort_run(model.path, sample, args.threads)
     rounds = turns((ours, theirs), args.seconds)
@@ -139,7 +184,7 @@ def measured(model: SharedModel, args: argparse.Namespace, *, own: bool) -> Foun
     ratio = estimate(logs, Settings())
     medians = np.median(rounds, axis=0)
     return Found(
-        model.name, args.threads, "ours" if own else "TVM's", float(medians[0]),
+        model.name, args.threads, lowering, float(medians[0]),
         float(medians[1]), ratio.ratio, ratio.low, ratio.high, _difference(ours(), theirs()),
         seconds,
     )  # fmt: skip
@@ -168,18 +213,21 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of each engine")
     parser.add_argument("--seconds", type=float, default=5.0, help="of every comparison")
     parser.add_argument("--default", action="store_true", help="also TVM's own schedules")
+    parser.add_argument("--tune", default="", help="budget of tuning: 200, 20min ...")
+    parser.add_argument("--tuning-database", type=Path, help="where trials are kept")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     # TVM reads it when its library starts.
     os.environ["TVM_NUM_THREADS"] = str(args.threads)
     all_found: list[Found] = []
+    lowerings = [OURS, *([TUNED] if args.tune else []), *([THEIRS] if args.default else [])]
     print(f"{'model':32} {'lowers':6} {'TVM us':>9} {'ORT us':>9} {'ratio':>7}  {'interval':12}  "
           f"{'difference':9} {'compiled in'}")  # fmt: skip
     for model in shared_models(args.data, args.only):
         if sum(node.op_type == "Conv" for node in onnx.load(model.path).graph.node) < _FEWEST:
             continue
-        for own in (True, False) if args.default else (True,):
-            all_found.append(measured(model, args, own=own))
+        for lowering in lowerings:
+            all_found.append(measured(model, args, lowering))
             print(row(all_found[-1]), flush=True)
     if args.json:
         rows = [dataclasses.asdict(one) for one in all_found]

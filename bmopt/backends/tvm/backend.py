@@ -10,6 +10,7 @@ from bmopt.backends.tvm import probe
 from bmopt.backends.tvm.builder import TvmBuilder
 from bmopt.backends.tvm.targets import HOST, compiler_for, device_for, package_of, why_not_run
 from bmopt.core.backend import Executed
+from bmopt.core.board import Board, BoardLink
 from bmopt.core.capabilities import Capabilities
 from bmopt.core.engine import BuildOptions, Kernel
 from bmopt.core.host import Host, host_facts
@@ -91,6 +92,17 @@ class TvmBackend:
         if reason := why_not_run(target.device, device, _host()):
             raise HostError(f"{path}: {reason}")
         return open_library(path, threads=threads)
+
+    def connect(self, board: Board, *, timeout_s: float) -> BoardLink:
+        """Connect to a board that runs libraries; one connection at a time.
+
+        Raises:
+            BoardError: It cannot be reached, or does not answer within ``timeout_s`` seconds.
+            HostError: TVM is not installed here.
+        """
+        from bmopt.backends.tvm.board_runner import TvmBoard
+
+        return TvmBoard.connected(board, timeout_s=timeout_s)
 
     def explain(
         self, graph: Path, plan: QuantPlan, kernels: Sequence[Kernel]

@@ -15,7 +15,7 @@ from bmopt.errors import BuildError
 OBJECTS_SUFFIX = ".tar"
 """Suffix of the file with objects that is written where nothing can link them."""
 
-_TAKEN = ("profiles", "timeout_s", "sparse")
+_TAKEN = ("profiles", "timeout_s", "sparse", "tune", "tuning_database", "board")
 """Options that mean something to TVM; 2:4 kernels are merely allowed, and it has none."""
 
 
@@ -32,6 +32,10 @@ class BuildSpec:
         architecture: Of the processors.
         flags: Instruction sets that they must have.
         compiler: C++ compiler that links; empty to write objects.
+        tune: Budget of tuning; empty for none.
+        database: Folder of tuned schedules; empty for none.
+        board: Where kernels are measured, as ``Board`` writes itself; empty for this host.
+        measured_on: What tells one place to measure from another.
     """
 
     graph: Path
@@ -42,6 +46,10 @@ class BuildSpec:
     architecture: str
     flags: tuple[str, ...]
     compiler: str
+    tune: str = ""
+    database: str = ""
+    board: str = ""
+    measured_on: str = ""
 
     def to_json(self) -> str:
         """Return the text that ``from_json`` reads."""
@@ -62,10 +70,11 @@ class BuildOutcome:
     Attributes:
         version: TVM's version.
         seconds: How long it took to import, lower, compile and link.
-        error: Kind of the error, ``"BuildError"`` or ``"HostError"``; empty on success.
+        error: Class of the error in ``bmopt.errors``; empty on success.
         message: Its message, in one line.
         kernels: The functions of the library in the order in which they are called.
         warnings: What to tell the user.
+        tuning: What tuning came to, in one line; empty where nothing was tuned.
     """
 
     version: str = ""
@@ -74,6 +83,7 @@ class BuildOutcome:
     message: str = ""
     kernels: tuple[Kernel, ...] = ()
     warnings: tuple[str, ...] = ()
+    tuning: str = ""
 
     def to_json(self) -> str:
         """Return the text that ``from_json`` reads."""

@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bmopt import errors
 from bmopt.backends.tvm import probe
 from bmopt.backends.tvm.build_spec import OBJECTS_SUFFIX, BuildOutcome, BuildSpec, check_options
-from bmopt.backends.tvm.targets import compiler_for, device_for, package_of
+from bmopt.backends.tvm.targets import HOST, compiler_for, device_for, package_of
+from bmopt.backends.tvm.tuning.asked import database_folder, tuning_limit_s
 from bmopt.core.engine import BuildOptions, EngineBuild
 from bmopt.core.files import atomic_file
 from bmopt.core.host import host_facts
 from bmopt.core.isolate import start_isolated
 from bmopt.core.target import Target
-from bmopt.errors import BuildError, HostError, IsolatedToolError
+from bmopt.errors import HostError, IsolatedToolError
 
 ENGINE_NAME = "tvm"
 """What a manifest calls the engine."""
@@ -52,17 +54,20 @@ class TvmBuilder:
 
         Raises:
             BuildError: TVM refuses the model or the options; the message names the node.
-            HostError: TVM is not installed or does not work here.
+            DatabaseError: The tuning database is none, or of another version.
+            HostError: TVM is not installed or does not work here; kernels cannot be measured.
             IsolatedToolError: The build died or ran out of time.
             OutputError: ``out`` cannot be written.
             TargetError: TVM does not know the target.
+            UsageError: What tuning may cost is not understood, or there is no place to measure.
         """
         check_options(target, options)
         if reason := probe.why_not():
             raise HostError(reason)
+        limit_s = options.timeout_s + tuning_limit_s(target, options)
         with tempfile.TemporaryDirectory(prefix="bmopt-build-") as folder:
-            spec, advice = _spec(graph, Path(folder), target)
-            outcome = _run(spec, Path(folder), options.timeout_s, progress)
+            spec, advice = _spec(graph, Path(folder), target, options)
+            outcome = _run(spec, Path(folder), limit_s, progress)
             # What TVM exports is told by the suffix, which a scratch file has not.
             place = out if spec.compiler else out.with_suffix(OBJECTS_SUFFIX)
             with atomic_file(place) as scratch:
@@ -75,10 +80,13 @@ class TvmBuilder:
             size_bytes=place.stat().st_size,
             kernels=outcome.kernels,
             warnings=(*outcome.warnings, *advice),
+            tuning=outcome.tuning,
         )
 
 
-def _spec(graph: Path, folder: Path, target: Target) -> tuple[BuildSpec, tuple[str, ...]]:
+def _spec(
+    graph: Path, folder: Path, target: Target, options: BuildOptions
+) -> tuple[BuildSpec, tuple[str, ...]]:
     """Return the build, and what to tell where nothing links for the device."""
     host = host_facts(query_gpus=str)
     device = device_for(target.device, host)
@@ -92,6 +100,10 @@ def _spec(graph: Path, folder: Path, target: Target) -> tuple[BuildSpec, tuple[s
         architecture=device.architecture,
         flags=device.flags,
         compiler=compiler,
+        tune=options.tune,
+        database=database_folder(options),
+        board=options.board,
+        measured_on=host.model if target.device in ("", HOST) else target.device,
     )
     if compiler:
         return spec, ()
@@ -142,8 +154,7 @@ def _tell(line: str, progress: Progress | None) -> None:
 
 
 def _checked(outcome: BuildOutcome) -> BuildOutcome:
-    if outcome.error == HostError.__name__:
-        raise HostError(outcome.message)
     if outcome.error:
-        raise BuildError(outcome.message)
+        kind: type[errors.BmoptError] = getattr(errors, outcome.error)
+        raise kind(outcome.message)
     return outcome

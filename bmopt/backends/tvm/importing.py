@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from bmopt.backends.tvm import probe
+from bmopt.backends.tvm.imported_ops import STANDARD_DOMAINS, imports_op
 from bmopt.backends.tvm.names import MAIN, Port
 from bmopt.errors import BuildError
 
@@ -36,21 +37,6 @@ def mark_of(index: int) -> str:
 
 
 _FRONTEND = "tvm.relax.frontend.onnx.onnx_frontend"
-_OWN_DOMAINS = ("", "ai.onnx")
-_CONTRIBUTED = frozenset(
-    {
-        "Attention",
-        "BiasGelu",
-        "EmbedLayerNormalization",
-        "FastGelu",
-        "Gelu",
-        "MatMulInteger16",
-        "SkipLayerNormalization",
-    }
-)
-"""Ops that the importer knows from ONNX Runtime's domain; it does not look at domains."""
-
-_CONTRIBUTED_DOMAIN = "com.microsoft"
 _TAKE_SHAPES = ("Concat", "ConstantOfShape", "Expand", "Reshape")
 """Ops whose importers read a shape that is made of symbols."""
 
@@ -123,11 +109,7 @@ def require_supported(model: onnx.ModelProto, supported: frozenset[str]) -> None
 
 
 def _is_supported(node: onnx.NodeProto, supported: frozenset[str]) -> bool:
-    if node.op_type not in supported:
-        return False
-    if node.domain in _OWN_DOMAINS:
-        return True
-    return node.domain == _CONTRIBUTED_DOMAIN and node.op_type in _CONTRIBUTED
+    return node.op_type in supported and imports_op(node.domain, node.op_type)
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
@@ -153,12 +135,12 @@ def import_model(model: onnx.ModelProto) -> Native:
     renamed.CopyFrom(model)
     for index, node in enumerate(renamed.graph.node):
         node.name = mark_of(index)
-    shapes = {mark_of(i) for i, node in enumerate(model.graph.node) if _is_shape(node, model)}
-    importer = _importer({mark_of(i): name for i, name in enumerate(original)}, shapes)
-    opset = max((o.version for o in model.opset_import if o.domain in _OWN_DOMAINS), default=1)
+    shapes = {mark_of(i) for i, node in enumerate(model.graph.node) if is_shape(node, model)}
+    importer = named_importer({mark_of(i): name for i, name in enumerate(original)}, shapes)
+    opset = max((o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS), default=1)
     with _refusals(original, _advice(model)):
         module = importer.from_onnx(renamed.graph, opset)
-    aliases = {**importer.aliases, **_outputs(module)}
+    aliases = {**importer.aliases, **output_aliases(module)}
     module[MAIN] = module[MAIN].with_attr(ALIASES, json.dumps(aliases))
     return as_tuple(module)
 
@@ -187,7 +169,7 @@ def _advice(model: onnx.ModelProto) -> str:
     return ""
 
 
-def _is_shape(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+def is_shape(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     """Whether all that reads a node's output takes a shape where it has to do with shapes."""
     if node.op_type != "Gather" or any(o.name in node.output for o in model.graph.output):
         return False
@@ -202,7 +184,7 @@ def line_of(error: BaseException) -> str:
     return told[-1] if told else type(error).__name__
 
 
-def _importer(names: Mapping[str, str], shapes: Collection[str]) -> Native:
+def named_importer(names: Mapping[str, str], shapes: Collection[str]) -> Native:
     """Return TVM's importer, made to name what it emits, and the node that it refuses.
 
     Its own ``Gather`` forgets the symbols of a shape when several sizes are taken from it, and
@@ -242,7 +224,7 @@ def _importer(names: Mapping[str, str], shapes: Collection[str]) -> Native:
     return Importer()
 
 
-def _outputs(module: Native) -> dict[str, str]:
+def output_aliases(module: Native) -> dict[str, str]:
     """Return the variables that are a node's output under the name of an output of ``main``."""
     relax = probe.load("tvm.relax")
     bindings = [binding for block in module[MAIN].body.blocks for binding in block.bindings]

@@ -16,6 +16,8 @@ _SCHEDULES = ("bmopt.schedule", "bmopt.kernel")
 """Attributes of a function that say how it was scheduled, the first that is there counts."""
 
 _DEFAULT_SCHEDULE = "default"
+_TUNED, _OWN = "bmopt.tuned", "bmopt.kernel"
+"""Attributes of functions whose schedule was measured, and of kernels of bmopt's."""
 _NARROW = frozenset({"int8", "uint8"})
 _CONVERSIONS = ("quantize", "dequantize")
 _NAMES = {"float32": "float", "float64": "double"}
@@ -85,7 +87,15 @@ def _kernel(
         outputs=_dtypes([call]),
         nodes=tuple(graph.node[i].name or graph.node[i].output[0] for i in members),
         tactic=next((str(one) for one in told if one is not None), _DEFAULT_SCHEDULE),
+        schedule=_origin(attributes),
     )
+
+
+def _origin(attributes: Native) -> str:
+    """Return where a function's schedule comes from."""
+    if attributes and _TUNED in attributes:
+        return "tuned"
+    return "default" if attributes and _OWN in attributes else "fallback"
 
 
 def _dtypes(values: Sequence[Native]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from bmopt.backends.tvm import probe
 from bmopt.backends.tvm.importing import Native, line_of
 from bmopt.backends.tvm.library_file import architecture_of
+from bmopt.backends.tvm.memory import InputMemory, fetched
 from bmopt.backends.tvm.names import FUNCTION, MAIN, Port, Signature
 from bmopt.core.host import host_facts
 from bmopt.core.runner import Feeds
@@ -22,8 +23,11 @@ from bmopt.errors import ArtifactError, DataError, HostError
 
 _THREADS = "TVM_NUM_THREADS"
 _BIND = "TVM_BIND_THREADS"
-_ALL_CORES = 1
+ALL_CORES = 1
 """TVM's number for a pool over any of the cores."""
+
+_GO_ON = 0
+"""What the virtual machine is told to do with the call that it tells of."""
 
 _pools = threading.local()
 """How many threads the pool has that TVM keeps for this thread of ours."""
@@ -40,7 +44,7 @@ class TvmRunner:
         self._main = machine[MAIN]
         self._signature = signature
         self._threads = threads
-        self._runtime = probe.load("tvm.runtime")
+        self._inputs = InputMemory(len(signature.inputs))
         self._names = tuple(port.name for port in signature.outputs)
 
     @property
@@ -55,13 +59,26 @@ class TvmRunner:
 
     def run(self, feeds: Feeds) -> dict[str, Any]:
         """Run one inference; raise ``DataError`` where the feeds do not fit the model."""
-        arrays = _ordered(self._signature.inputs, feeds)
+        arrays = ordered_arrays(self._signature.inputs, feeds)
         _use_threads(self._threads)
         try:
-            values = self._main(*map(self._runtime.tensor, arrays))
+            values = self._main(*self._inputs.filled(arrays))
         except (RuntimeError, ValueError, TypeError) as error:
             raise DataError(f"TVM cannot run these inputs ({line_of(error)})") from error
-        return {name: value.numpy() for name, value in zip(self._names, values, strict=True)}
+        return dict(zip(self._names, map(fetched, values), strict=True))
+
+    def watch(self, told: Callable[[str, bool], None]) -> None:
+        """Have ``told`` called before and after every function with its name, and whether before.
+
+        An error of its own would end the process, so it must have none.
+        """
+
+        def instrument(function: Native, name: str, before: bool, *_: Native) -> int:
+            del function
+            told(name, bool(before))
+            return _GO_ON
+
+        self._machine.set_instrument(instrument)
 
     def __enter__(self) -> TvmRunner:  # noqa: PYI034 - Self needs Python 3.11
         return self
@@ -75,7 +92,7 @@ class TvmRunner:
         self._main = self._machine = None
 
 
-def _ordered(ports: tuple[Port, ...], feeds: Feeds) -> list[np.ndarray[Any, Any]]:
+def ordered_arrays(ports: tuple[Port, ...], feeds: Feeds) -> list[np.ndarray[Any, Any]]:
     """Return the arrays in the order of the inputs, checked.
 
     Raises:
@@ -118,7 +135,7 @@ def _use_threads(threads: int) -> None:
     """Have TVM compute on so many threads when called from this one; 0 for all cores."""
     wanted = threads or _cores()
     if getattr(_pools, "size", None) != wanted:
-        probe.load("tvm").get_global_func("runtime.config_threadpool")(_ALL_CORES, wanted)
+        probe.load("tvm").get_global_func("runtime.config_threadpool")(ALL_CORES, wanted)
         _pools.size = wanted
 
 

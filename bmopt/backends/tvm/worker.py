@@ -6,6 +6,7 @@ it likes. It says how far it is on standard output, and how it ended in the spec
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -30,8 +31,13 @@ from bmopt.backends.tvm.importing import (
 from bmopt.backends.tvm.kernels import kernels_of
 from bmopt.backends.tvm.names import Signature
 from bmopt.backends.tvm.pipeline import executable, imported, lowered, write_library
+from bmopt.backends.tvm.tuning.decisions import writing
+from bmopt.backends.tvm.tuning.session import compared_libraries, database_of, described, tuned
+from bmopt.backends.tvm.tuning.tasks import Chosen, KernelWriter, nothing
+from bmopt.backends.tvm.tuning.timing import Comparison
+from bmopt.backends.tvm.tuning.tuner import Tuned
 from bmopt.core.engine import Kernel
-from bmopt.errors import BuildError, HostError, ModelError
+from bmopt.errors import BmoptError, BuildError, ModelError
 
 _STEPS = 4
 
@@ -41,8 +47,8 @@ def main(path: Path) -> None:
     spec = BuildSpec.from_json(path.read_text(encoding="utf-8"))
     try:
         outcome = build(spec, _own_stdout())
-    except (BuildError, HostError, ModelError) as error:
-        kind = HostError if isinstance(error, HostError) else BuildError
+    except BmoptError as error:
+        kind = BuildError if isinstance(error, ModelError) else type(error)
         outcome = BuildOutcome(error=kind.__name__, message=str(error))
     spec.outcome.write_text(outcome.to_json(), encoding="utf-8")
 
@@ -59,28 +65,79 @@ def build(spec: BuildSpec, progress: TextIO) -> BuildOutcome:
 
     Raises:
         BuildError: The importer or the compiler refuses the model.
-        HostError: TVM does not work here.
+        HostError: TVM does not work here, or kernels cannot be measured.
+        DatabaseError: The tuning database is none.
     """
     start_ns = time.monotonic_ns()
-    told: list[str] = []
     warnings.simplefilter("ignore")  # of names and opsets, which are looked at here
     tvm = probe.load()
     model = read_proto(spec.graph)
     require_supported(model, supported_ops())
-    target = tvm.target.Target(spec.target)
-    _tell(progress, 0)
-    module = imported(spec.graph, model, spec.precision, target, told.append)
-    _tell(progress, 1)
-    trace = FusionTrace(aliases_of(module))
-    module = lowered(module, target, trace, told.append)
-    kernels = _described(module, trace, model.graph, told)
-    _tell(progress, 2)
-    built = executable(module, target, _signature(spec, model, str(tvm.__version__)))
-    _tell(progress, 3)
-    write_library(built, spec.out, spec.compiler)
-    _tell(progress, _STEPS)
+    job = _Job(spec, model, tvm.target.Target(spec.target), str(tvm.__version__))
+    database = database_of(spec, job.version)
+    tuning = tuned(spec, database, job.lowered, progress)
+    chosen = nothing if database is None else database.chosen
+    kernels, told = job.library(spec.out, chosen, progress)
+    text = ""
+    if tuning is not None:
+        whole = _whole(job, tuning)
+        if whole is not None and whole.low > 1.0:
+            kernels, told = job.library(spec.out, nothing, progress)
+            told = (*told, "tuned schedules are left out, as they make the whole model slower")
+        text = f"{tuning}{described(whole)}"
+        told = (*tuning.warnings, *told)
     seconds = (time.monotonic_ns() - start_ns) / 1e9
-    return BuildOutcome(str(tvm.__version__), seconds, kernels=kernels, warnings=tuple(told))
+    return BuildOutcome(job.version, seconds, kernels=kernels, warnings=told, tuning=text)
+
+
+def _whole(job: _Job, tuning: Tuned) -> Comparison | None:
+    """Return how a tuned library compares with one that is not, None where that is not seen."""
+    if not tuning.improved or not job.spec.compiler or job.spec.board:
+        return None
+    default = job.spec.out.with_name(f"default-{job.spec.out.name}")
+    try:
+        job.library(default, nothing, None)
+        return compared_libraries(job.spec, default, job.spec.out)
+    finally:
+        default.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What libraries of one model are made of."""
+
+    spec: BuildSpec
+    model: onnx.ModelProto
+    target: Native
+    version: str
+
+    def lowered(self) -> Native:
+        """Return the lowered module; what to warn of is told when a library is made of it."""
+        told: list[str] = []
+        module = imported(
+            self.spec.graph, self.model, self.spec.precision, self.target, told.append
+        )
+        return lowered(module, self.target, FusionTrace(aliases_of(module)), told.append)
+
+    def library(
+        self, out: Path, chosen: Chosen, progress: TextIO | None
+    ) -> tuple[tuple[Kernel, ...], tuple[str, ...]]:
+        """Write a library with ``chosen`` schedules; return its kernels, and what to warn of."""
+        spec, target = self.spec, self.target
+        told: list[str] = []
+        _tell(progress, 0)
+        with writing(KernelWriter(chosen)):
+            module = imported(spec.graph, self.model, spec.precision, target, told.append)
+            _tell(progress, 1)
+            trace = FusionTrace(aliases_of(module))
+            module = lowered(module, target, trace, told.append)
+        kernels = _described(module, trace, self.model.graph, told)
+        _tell(progress, 2)
+        built = executable(module, target, _signature(spec, self.model, self.version))
+        _tell(progress, 3)
+        write_library(built, out, spec.compiler)
+        _tell(progress, _STEPS)
+        return kernels, tuple(told)
 
 
 def _described(
@@ -104,9 +161,10 @@ def _signature(spec: BuildSpec, model: onnx.ModelProto, version: str) -> Signatu
     )
 
 
-def _tell(progress: TextIO, done: int) -> None:
-    progress.write(f"{done} {_STEPS}\n")
-    progress.flush()
+def _tell(progress: TextIO | None, done: int) -> None:
+    if progress is not None:
+        progress.write(f"{done} {_STEPS}\n")
+        progress.flush()
 
 
 if __name__ == "__main__":

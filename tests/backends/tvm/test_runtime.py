@@ -158,9 +158,9 @@ def test_a_processor_that_lacks_instructions_is_no_host(
 def test_symbols_are_one_size() -> None:
     ports = (Port("a", "float32", ("N", 2)), Port("b", "float32", ("N",)))
     array = np.zeros((3, 2), np.float32)
-    assert len(runtime._ordered(ports, {"b": array[:, 0], "a": array})) == 2
+    assert len(runtime.ordered_arrays(ports, {"b": array[:, 0], "a": array})) == 2
     with pytest.raises(DataError, match="input 'b' is 2, the model takes N"):
-        runtime._ordered(ports, {"a": array, "b": np.zeros(2, np.float32)})
+        runtime.ordered_arrays(ports, {"a": array, "b": np.zeros(2, np.float32)})
 
 
 def test_a_signature_is_read_back() -> None:

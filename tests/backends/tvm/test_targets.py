@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def _host(architecture: str, *flags: str) -> Host:
 
 def test_every_named_device_is_known() -> None:
     for head in ("tvm-fp32", "tvm-int8"):
-        assert set(NAMED[head]) == {*DEVICES, targets.HOST}
+        assert set(NAMED[head]) == {*DEVICES, targets.HOST, targets.CUDA}
 
 
 @pytest.mark.parametrize("text", ["tvm-int8:cortex-a76", "tvm-fp32:raspberry-pi/4b-aarch64"])
@@ -136,3 +137,74 @@ def test_this_host_is_the_processor_that_llvm_finds() -> None:
     assert device.flags == host.flags
     assert device.mcpu
     assert device.cores >= 1
+
+
+A55 = '{"kind": "llvm", "mcpu": "cortex-a55", "mtriple": "aarch64-linux-gnu"}'
+
+
+def test_a_dictionary_is_a_device(tmp_path: Path) -> None:
+    file = tmp_path / "box.json"
+    file.write_text('{"mtriple": "aarch64-linux-gnu",\n"kind": "llvm", "mcpu": "cortex-a55"}')
+    target = Target.parse(f"tvm-int8:@{file}")
+    assert target == Target.parse(f"tvm-int8:{A55}") == Target("tvm", "int8", A55)
+    assert Target.parse(str(target)) == target
+    assert target.devices == (A55,)
+    assert target.file_name.startswith("tvm-int8-cortex-a55-")
+
+
+def test_names_of_files_have_no_folders() -> None:
+    assert Target.parse("tvm-fp32:raspberry-pi/4b-aarch64").file_name == (
+        "tvm-fp32-raspberry-pi-4b-aarch64"
+    )
+    assert Target.parse("rtx-int8:sm86+sm89").file_name == "rtx-int8-sm86+sm89"
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("{nothing", "is no JSON"),
+        ('{"mcpu": "cortex-a55"}', "is no dictionary of TVM's"),
+        ("@/nowhere/box.json", "cannot read"),
+    ],
+)
+def test_a_dictionary_that_is_none(device: str, said: str) -> None:
+    with pytest.raises(TargetError, match=said) as caught:
+        Target.parse(f"tvm-fp32:{device}")
+    assert "\n" not in str(caught.value)
+
+
+def test_only_tvm_takes_dictionaries() -> None:
+    with pytest.raises(TargetError, match="unknown device"):
+        Target.parse('ort-int8:{"kind": "llvm"}')
+
+
+@needs_tvm
+def test_what_a_dictionary_needs() -> None:
+    device = device_for(A55, host_facts(query_gpus=str))
+    assert (device.architecture, device.mcpu) == ("aarch64", "cortex-a55")
+    assert device.flags == ("asimddp",)
+    assert device.scheme == "arm64-dotprod"
+    lake = '{"kind": "llvm", "mcpu": "cascadelake", "mtriple": "x86_64-linux-gnu"}'
+    assert "avx512_vnni" in device_for(lake, host_facts(query_gpus=str)).flags
+    assert device_for(lake, host_facts(query_gpus=str)).scheme == "x86-vnni"
+    reason = why_not_run(lake, device_for(lake, _host("x86_64")), _host("x86_64", "avx2"))
+    assert reason == "made for cascadelake, this host has no avx512f, avx512bw, avx512_vnni"
+
+
+@needs_tvm
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ('{"kind": "llvm", "mcpu": "cortex-a54", "mtriple": "aarch64-linux-gnu"}', "did you mean"),
+        ('{"kind": "llvm", "mtriple": "nonsense"}', "compiles for aarch64, armv7l"),
+        ('{"kind": "nothing"}', "nothing"),
+        ('{"kind": "llvm", "colour": "red"}', "Unknown config option 'colour'"),
+        ('{"kind": "vulkan"}', "is a vulkan target"),
+        ("cuda", "built without CUDA; use ort-fp32:cuda"),
+    ],
+)
+def test_what_tvm_or_llvm_does_not_take(device: str, said: str) -> None:
+    with pytest.raises(TargetError, match=said) as caught:
+        device_for(device, host_facts(query_gpus=str))
+    assert "\n" not in str(caught.value)
+    assert TvmBackend().probe(Target("tvm", "fp32", device)).reason == str(caught.value)

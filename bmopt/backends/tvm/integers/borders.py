@@ -12,7 +12,7 @@ import numpy as np
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from bmopt.backends.tvm.integers import emitting
+from bmopt.backends.tvm.integers import emitting, rounding
 from bmopt.backends.tvm.integers.emitting import Output
 from bmopt.backends.tvm.integers.machine import BLOCK, Machine
 from bmopt.backends.tvm.integers.native import Buffer, Expr, PrimFunc
@@ -121,7 +121,11 @@ class Pack:
     def _coded(self, value: Expr, lanes: int, machine: Machine) -> Expr:
         if self.dtype != "float32":
             return _recoded(value, self.dtype, machine.stored, lanes)
-        steps = tirx.div(value, emitting.splat(self.scale, "float32", lanes))
+        # Infinities have no remainder that a quotient could be corrected by.
+        low, high = self.output.low - 1, self.output.high + 1
+        value = tirx.min(value, emitting.splat(high * self.scale, "float32", lanes))
+        value = tirx.max(value, emitting.splat(low * self.scale, "float32", lanes))
+        steps = rounding.quotient(value, self.scale, lanes, machine)
         return emitting.finished(steps, self.output, lanes)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from bmopt.backends.tvm.integers import emitting
+from bmopt.backends.tvm.integers import emitting, rounding
 from bmopt.backends.tvm.integers.emitting import Image, Output
 from bmopt.backends.tvm.integers.machine import BLOCK, Machine
 from bmopt.backends.tvm.integers.native import Buffer, Expr, PrimFunc
@@ -33,6 +33,8 @@ class Convolution:
         starts: Per block of output channels, the first input channel that it reads.
         reads: Input channels that a block reads, a multiple of the machine's group.
         output: What it writes.
+        are_narrow: Whether two products always fit 16 bits.
+        has_offset: Whether there is a bias that the integer sums cannot hold.
     """
 
     window: Window
@@ -41,6 +43,8 @@ class Convolution:
     starts: tuple[int, ...]
     reads: int
     output: Output
+    are_narrow: bool = False
+    has_offset: bool = False
 
     @property
     def blocks(self) -> int:
@@ -48,11 +52,13 @@ class Convolution:
         return len(self.starts)
 
     def function(self, machine: Machine) -> PrimFunc:
-        """Return a PrimFunc ``(image, weights, start, scale, out)``.
+        """Return a PrimFunc ``(image, weights, start, scale, [offset,] out)``.
 
-        ``image`` and ``out`` are ``[n, pixels * channels]``, ``start`` int32 and ``scale``
-        float32 of one element per output channel: out = scale * (start + sum of products).
+        ``image`` and ``out`` are ``[n, pixels * channels]``, ``start`` int32, ``scale`` and
+        ``offset`` float32 of one element per output channel:
+        out = scale * (start + sum of products) + offset.
         """
+        machine = machine.for_weights(are_narrow=self.are_narrow)
         n = emitting.batch()
         rows, columns = self.window.out
         channels = self.blocks * BLOCK
@@ -61,7 +67,7 @@ class Convolution:
             ((n, self.window.area(self.channels).size), machine.stored),
             ((weights,), "int8"),
             ((channels,), "int32"),
-            ((channels,), "float32"),
+            *[((channels,), "float32")] * (1 + self.has_offset),
             ((n, rows * columns * channels), self.output.dtype),
         ]
         return emitting.function(buffers, _Emitter(self, machine, n).body)
@@ -101,6 +107,13 @@ def packed(weights: npt.NDArray[np.int8], groups: int, machine: Machine) -> npt.
     return np.ascontiguousarray(split.transpose(0, 4, 5, 2, 1, 3)).reshape(-1)
 
 
+def are_narrow(weights: npt.NDArray[np.int8]) -> bool:
+    """Whether two products of packed weights and any uint8 activations fit 16 bits."""
+    pairs = weights.astype(np.int32).reshape(-1, 2)
+    most = np.maximum(pairs, 0).sum(axis=1).max(initial=0)
+    return bool(255 * max(most, 0) < 1 << 15 and np.minimum(pairs, 0).sum(axis=1).min() >= -128)
+
+
 class _Emitter:
     def __init__(self, conv: Convolution, machine: Machine, n: Expr) -> None:
         self._flat = conv.window.is_pointwise
@@ -110,10 +123,8 @@ class _Emitter:
         rows, columns = self._conv.window.out
         self._tile = tile_for(machine, rows, columns, conv.blocks)
 
-    def body(
-        self, image: Buffer, weights: Buffer, start: Buffer, scale: Buffer, out: Buffer
-    ) -> None:
-        self._weights, self._start, self._scale, self._out = weights, start, scale, out
+    def body(self, image: Buffer, weights: Buffer, start: Buffer, *rest: Buffer) -> None:
+        self._weights, self._start, self._scaling, self._out = weights, start, rest[:-1], rest[-1]
         window = self._conv.window
         with T.serial(0, self._n) as i:
             self._i = i
@@ -205,7 +216,7 @@ class _Emitter:
         lanes = self._machine.lanes
         channel = block * BLOCK + vector * lanes
         total = emitting.load(sums[self._at(tile, pixel, vector)], 0, lanes)
-        steps = emitting.cast(total, "float32", lanes) * emitting.load(self._scale, channel, lanes)
+        steps = rounding.scaled(total, self._scaling, channel, lanes, self._machine)
         row, column = at[0] + pixel // tile.columns, at[1] + pixel % tile.columns
         index = (row * self._conv.window.out[1] + column) * (self._conv.blocks * BLOCK) + channel
         value = emitting.finished(steps, self._conv.output, lanes)

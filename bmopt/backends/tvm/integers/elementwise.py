@@ -9,7 +9,7 @@ import numpy as np
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from bmopt.backends.tvm.integers import emitting
+from bmopt.backends.tvm.integers import emitting, rounding
 from bmopt.backends.tvm.integers.emitting import Output
 from bmopt.backends.tvm.integers.machine import BLOCK, Machine
 from bmopt.backends.tvm.integers.native import Buffer, Expr, PrimFunc
@@ -25,7 +25,8 @@ class Binary:
         channels: Channels as stored, of both.
         is_spread: ``b`` has one pixel, used for all of ``a``.
         zeros: Zero points as stored values.
-        scales: For ``+``, steps of the result per step of each; for ``*``, per product, and 0.
+        scales: Of both.
+        step: Scale of the result.
         output: What it writes.
     """
 
@@ -35,6 +36,7 @@ class Binary:
     is_spread: bool
     zeros: tuple[int, int]
     scales: tuple[float, float]
+    step: float
     output: Output
 
     def function(self, machine: Machine) -> PrimFunc:
@@ -44,28 +46,21 @@ class Binary:
         other = self.channels if self.is_spread else size
         dtype = machine.stored
         buffers = [((n, size), dtype), ((n, other), dtype), ((n, size), self.output.dtype)]
-        return emitting.function(buffers, lambda a, b, out: self._body(n, a, b, out))
+        return emitting.function(buffers, lambda a, b, out: self._body(n, a, b, out, machine))
 
-    def _body(self, n: Expr, a: Buffer, b: Buffer, out: Buffer) -> None:
+    def _body(self, n: Expr, a: Buffer, b: Buffer, out: Buffer, machine: Machine) -> None:
         lanes = min(BLOCK, emitting.chunk(self.channels))
         with T.grid(n, self.pixels, self.channels // lanes) as (i, p, c):
             at = p * self.channels + c * lanes
-            left = self._steps(emitting.load(a, at, lanes, i), 0, lanes)
+            left = self._real(emitting.load(a, at, lanes, i), 0, lanes)
             index = c * lanes if self.is_spread else at
-            right = self._steps(emitting.load(b, index, lanes, i), 1, lanes)
-            value = self._result(left, right, lanes)
-            emitting.store(out, emitting.finished(value, self.output, lanes), at, lanes, i)
+            right = self._real(emitting.load(b, index, lanes, i), 1, lanes)
+            value = left * right if self.op == "*" else left + right
+            steps = rounding.quotient(value, self.step, lanes, machine)
+            emitting.store(out, emitting.finished(steps, self.output, lanes), at, lanes, i)
 
-    def _steps(self, value: Expr, which: int, lanes: int) -> Expr:
-        whole = emitting.cast(value, "int32", lanes)
-        centred = whole - emitting.splat(self.zeros[which], "int32", lanes)
-        return emitting.cast(centred, "float32", lanes)
-
-    def _result(self, left: Expr, right: Expr, lanes: int) -> Expr:
-        first, second = (emitting.splat(s, "float32", lanes) for s in self.scales)
-        if self.op == "*":
-            return left * right * first
-        return left * first + right * second
+    def _real(self, value: Expr, which: int, lanes: int) -> Expr:
+        return rounding.dequantised(value, self.zeros[which], self.scales[which], lanes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,11 +52,10 @@ def _binary(
     if a.layout.channels != b.layout.channels:
         return None
     op: Literal["+", "*"] = "+" if node.op_type == "Add" else "*"
-    first, second = a.encoding.scale, b.encoding.scale
-    scales = (first / step, second / step) if op == "+" else (first * second / step, 0.0)
+    scales = (a.encoding.scale, b.encoding.scale)
     zeros = (a.zero(machine), b.zero(machine))
     layout = a.layout
-    spec = Binary(op, layout.pixels, layout.channels, is_spread, zeros, scales, output)
+    spec = Binary(op, layout.pixels, layout.channels, is_spread, zeros, scales, step, output)
     values = (a.value, b.value)
     return Kernel(spec, (), layout.size, output.dtype, values), layout
 
@@ -114,8 +113,8 @@ def _concat(
     for source in sources:
         size = (*source.size, source.layout.channels)
         count = (*source.size, source.layout.depth)
-        scale = source.encoding.scale / encoding.scale
-        part = Part(size, (0, 0, 0), (1, 1, 1), count, (0, 0, to), source.zero(machine), scale)
+        zero, scale = source.zero(machine), source.encoding.scale
+        part = Part(size, (0, 0, 0), (1, 1, 1), count, (0, 0, to), zero, scale, encoding.scale)
         parts.append(part)
         to += source.layout.depth
     dims = sources[0].layout.dims
@@ -133,10 +132,13 @@ def table(
 ) -> Found:
     """Return the kernel of a function of one stored tensor."""
     low, high = np.iinfo(source.encoding.dtype).min, np.iinfo(source.encoding.dtype).max
-    real = (np.arange(low, high + 1) - source.encoding.zero) * source.encoding.scale
-    result = np.clip(function(real.astype(np.float64)), chain.low, chain.high)
+    # In float32, operation by operation as in the graph, for ties to fall the same way.
+    steps = (np.arange(low, high + 1) - source.encoding.zero).astype(np.float32)
+    real = (steps * np.float32(source.encoding.scale)).astype(np.float64)
+    result = np.clip(function(real), chain.low, chain.high).astype(np.float32)
     limits = np.iinfo(encoding.dtype)
-    whole = np.clip(np.rint(result / encoding.scale) + encoding.zero, limits.min, limits.max)
+    rounded = np.rint(result / np.float32(encoding.scale))
+    whole = np.clip(rounded + encoding.zero, limits.min, limits.max)
     stored = whole - encoding.zero + encoding.stored_zero(machine)
     layout = source.layout
     constants = (stored.astype(machine.stored),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import onnx
@@ -17,7 +18,9 @@ from bmopt.backends.tvm.integers.machine import Machine, machine_for
 from bmopt.backends.tvm.integers.native import Native
 from bmopt.backends.tvm.integers.rewriting import OP, Rewritten, rewrite
 from bmopt.backends.tvm.names import MAIN
+from bmopt.backends.tvm.tuning.decisions import tunable
 
+_NUMBER = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")
 _KERNEL = "bmopt.kernel"
 _SCHEDULE = "bmopt.schedule"
 
@@ -53,7 +56,7 @@ def import_integers(model: ir.Model, target: tvm.target.Target | None = None) ->
     importer = _importer(proto, own)
     _Kernels(importer, kernels, machine).install()
     module = importer.from_onnx(proto.graph, rewritten.model.opset_imports.get("", 1))
-    aliases = {**importer.aliases, **importing._outputs(module)}
+    aliases = {**importer.aliases, **importing.output_aliases(module)}
     module[MAIN] = module[MAIN].with_attr(importing.ALIASES, json.dumps(aliases))
     return module
 
@@ -68,8 +71,13 @@ def _variable(rewritten: Rewritten, name: str, index: Mapping[str, int]) -> str:
 def _importer(proto: onnx.ModelProto, own: Mapping[str, str]) -> Native:
     """Return the importer of what is left in float; ``own`` has nodes' names by their output."""
     nodes = [node for node in proto.graph.node if node.op_type != OP]
-    shapes = {node.name for node in nodes if importing._is_shape(node, proto)}
-    return importing._importer({node.name: own[node.output[0]] for node in nodes}, shapes)
+    shapes = {node.name for node in nodes if importing.is_shape(node, proto)}
+    return importing.named_importer({node.name: own[node.output[0]] for node in nodes}, shapes)
+
+
+def _described(spec: Spec) -> str:
+    """Return what a kernel computes, without scales, which its time does not depend on."""
+    return f"integer {_NUMBER.sub('#', repr(spec))}"
 
 
 class _Kernels:
@@ -125,7 +133,7 @@ class _Kernels:
     def _function(self, spec: Spec) -> Native:
         if spec not in self._functions:
             kind = type(spec).__name__.lower()
-            function = spec.function(self._machine)
+            function = tunable(_described(spec), lambda: spec.function(self._machine))
             function = function.with_attr(_KERNEL, f"integer {kind}")
             function = function.with_attr(_SCHEDULE, "integer")
             self._functions[spec] = self._importer.bb.add_func(function, f"integer_{kind}")

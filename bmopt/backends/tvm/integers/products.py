@@ -19,7 +19,12 @@ from bmopt.backends.tvm.integers.reading import Stored, bias_of, weight_of
 from bmopt.backends.tvm.integers.window import Window
 from bmopt.graph.values import is_op
 
+Floats = npt.NDArray[np.float64]
+
 _LIMIT = 2**31 - 1
+_CLOSE = 1e-3
+"""Part of a step of the sums by which a bias may differ from an integer."""
+_FOUR = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Operands:
     """
 
     weights: npt.NDArray[np.int8]
-    scales: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
+    scales: Floats
+    bias: Floats
     groups: int
     window: Window
     dims: tuple[int, ...]
@@ -112,8 +117,8 @@ def _matmul(node: ir.Node, source: Stored, added: ir.Value | None) -> Operands |
 
 def _matrix(
     weights: npt.NDArray[np.int8],
-    scales: npt.NDArray[np.float64],
-    bias: npt.NDArray[np.float64],
+    scales: Floats,
+    bias: Floats,
     source: Stored,
 ) -> Operands | None:
     if weights.shape[1] != source.layout.depth:
@@ -128,31 +133,65 @@ def product_kernel(
 ) -> tuple[Kernel, Layout] | None:
     """Return the kernel of a product whose result is written in steps of ``step``.
 
-    None where a bias does not fit the integer sums.
+    None where sums may be beyond 32 bits.
     """
     sums = source.encoding.scale * found.scales
-    bias = np.rint(found.bias / sums)
     totals = found.weights.astype(np.int64).sum(axis=(1, 2, 3))
-    start = bias - source.zero(machine) * totals
-    span = np.abs(start) + 255.0 * np.abs(found.weights.astype(np.int64)).sum(axis=(1, 2, 3))
-    if np.any(span > _LIMIT):
+    span = 256.0 * np.abs(found.weights.astype(np.int64)).sum(axis=(1, 2, 3))
+    if np.any(2 * span > _LIMIT):
         return None
+    bias, offset = _bias(found.bias, sums, _LIMIT - 2 * span)
+    start = bias - source.zero(machine) * totals
     channels = -(-len(found.weights) // BLOCK) * BLOCK
-    vectors = (
-        _filled(start.astype(np.int32), channels),
-        _filled((sums / step).astype(np.float32), channels),
-    )
-    zero = source.zero(machine)
+    vectors = [start.astype(np.int32), (sums / step).astype(np.float32)]
+    vectors += [] if offset is None else [(offset / step).astype(np.float32)]
     layout = Layout(found.dims, channels)
     spec: Depthwise | Convolution
     if _is_depthwise(found, source):
-        spec = Depthwise(found.window, channels, zero, output)
-        weights = depthwise.packed(found.weights, channels)
+        spec, weights = _depthwise(found, channels, source.zero(machine), output, machine)
     else:
-        starts, reads = convolution.grouped_reads(found.weights, found.groups, machine)
-        spec = Convolution(found.window, source.layout.channels, zero, starts, reads, output)
-        weights = convolution.packed(found.weights, found.groups, machine)
-    return Kernel(spec, (weights, *vectors), layout.size, output.dtype), layout
+        spec, weights = _dense(found, source, output, machine)
+    spec = dataclasses.replace(spec, has_offset=offset is not None)
+    constants = (weights, *(_filled(one, channels) for one in vectors))
+    return Kernel(spec, constants, layout.size, output.dtype), layout
+
+
+def _bias(bias: Floats, sums: Floats, room: Floats) -> tuple[Floats, Floats | None]:
+    """Return a bias as steps of the integer ``sums``; or none, and what is added in float.
+
+    ``room`` is how large each may be beside the products.
+    """
+    steps = np.rint(bias / np.where(sums > 0, sums, np.inf))
+    if np.all(np.abs(bias - steps * sums) <= _CLOSE * sums) and np.all(np.abs(steps) <= room):
+        return steps, None
+    return np.zeros_like(bias), bias
+
+
+def _dense(
+    found: Operands, source: Stored, output: Output, machine: Machine
+) -> tuple[Convolution, npt.NDArray[np.int8]]:
+    """Return what is computed in blocks of channels, and the weights as it reads them."""
+    weights = convolution.packed(found.weights, found.groups, machine)
+    is_narrow = machine.group == _FOUR and convolution.are_narrow(weights)
+    exact = machine.for_weights(are_narrow=is_narrow)
+    if exact.group != machine.group:
+        weights = convolution.packed(found.weights, found.groups, exact)
+    starts, reads = convolution.grouped_reads(found.weights, found.groups, exact)
+    zero, channels = source.zero(machine), source.layout.channels
+    return Convolution(found.window, channels, zero, starts, reads, output, is_narrow), weights
+
+
+def _depthwise(
+    found: Operands, channels: int, zero: int, output: Output, machine: Machine
+) -> tuple[Depthwise, npt.NDArray[np.int8]]:
+    """Return what is computed channel by channel, and the weights as it reads them."""
+    spec = Depthwise(found.window, channels, zero, output)
+    weights = depthwise.packed_rows(found.weights, channels)
+    is_exact = machine.dot == "vpdpbusd" or convolution.are_narrow(weights)
+    has_rows = found.window.kernel[0] > 1 and found.window.kernel[1] <= depthwise.UNROLLED
+    if has_rows and machine.dot in ("vpdpbusd", "vpmaddubsw") and is_exact:
+        return dataclasses.replace(spec, together=4), weights
+    return spec, depthwise.packed(found.weights, channels)
 
 
 def _is_depthwise(found: Operands, source: Stored) -> bool:

@@ -6,7 +6,9 @@ import dataclasses
 import itertools
 
 from bmopt.backends.tvm.integers.machine import Machine
+from bmopt.backends.tvm.tuning.decisions import decided
 
+_MOST_TRIED = 48
 _LATENCY = 5
 """Instructions that must be in flight for a dot product a cycle, with two units."""
 
@@ -32,7 +34,7 @@ class Tile:
 
 
 def tile_for(machine: Machine, height: int, width: int, blocks: int) -> Tile:
-    """Return the tile that takes the fewest cycles for an output of this size.
+    """Return the tile that takes the fewest cycles for an output of this size, unless tuned.
 
     A step of a tile issues a dot product per pixel and vector of channels, two a cycle, and
     loads each pixel's channels and each vector of weights once.
@@ -46,7 +48,8 @@ def tile_for(machine: Machine, height: int, width: int, blocks: int) -> Tile:
         and blocks % together == 0
         and rows * columns * together * machine.vectors <= machine.accumulators
     ]
-    return min(choices, key=lambda t: (_cycles(machine, t, height, width, blocks), t.pixels))
+    order = sorted(choices, key=lambda t: (_cycles(machine, t, height, width, blocks), t.pixels))
+    return Tile(*decided("tile", [dataclasses.astuple(one) for one in order[:_MOST_TRIED]]))
 
 
 def _cycles(machine: Machine, tile: Tile, height: int, width: int, blocks: int) -> float:

@@ -24,6 +24,7 @@ _COMPUTED: dict[str, Callable[..., Native]] = {
     "subtract": np.subtract,
     "multiply": np.multiply,
     "divide": np.divide,
+    "less": np.less,
     "sqrt": np.sqrt,
     "negative": np.negative,
 }
@@ -45,7 +46,9 @@ class _Folder(relax.PyExprMutator):  # type: ignore[misc]
         computed = _computed(call, operands)
         if computed is None:
             return call
-        return relax.const(np.ascontiguousarray(computed), str(computed.dtype))
+        # A contiguous scalar would be a vector of one.
+        whole = np.ascontiguousarray(computed).reshape(computed.shape)
+        return relax.const(whole, str(computed.dtype))
 
     def _array(self, expr: Native) -> _Array | None:
         if is_var(expr):

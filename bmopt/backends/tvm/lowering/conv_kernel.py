@@ -36,8 +36,10 @@ from bmopt.backends.tvm.lowering.stmts import (
     whole,
 )
 from bmopt.backends.tvm.lowering.tiles import Tile, Work, choose, cycles
+from bmopt.backends.tvm.tuning.decisions import decided, tunable
 
 _MOST_UNROLLED = 256
+_UNROLLED = (1, 2, 4)
 
 # A block, row and column of a tile.
 _Spot = tuple[int, int, int]
@@ -102,7 +104,15 @@ class Conv:
 
 def conv_kernel(conv: Conv, epilogue: Epilogue, machine: Machine) -> PrimFunc:
     """Return a function of input, weights, bias, the epilogue's tensors and output."""
-    return _Kernel(conv, epilogue, choose(machine, conv.work)).function(machine)
+    return tunable(
+        f"{conv} {epilogue}",
+        lambda: _Kernel(conv, epilogue, choose(machine, conv.work)).function(machine),
+    )
+
+
+def _repeats(lanes: int) -> list[int]:
+    """Return how many input channels a turn of the innermost loop may take."""
+    return [one for one in _UNROLLED if lanes % one == 0]
 
 
 class _Kernel:
@@ -113,6 +123,9 @@ class _Kernel:
         self.weight = tensor("weight", self._weight_shape())
         self.bias = tensor("bias", [conv.output.blocks, self.block])
         self.output = conv.output.declare("output")
+        self.repeats = 1 if conv.depthwise else decided("unroll", _repeats(conv.source.block))
+        full, rest = divmod(conv.output.width, tile.columns)
+        self.overlaps = bool(full and rest and decided("overlap", (0, 1)))
 
     def _weight_shape(self) -> list[Native]:
         conv, taps = self.conv, list(self.conv.window.size)
@@ -125,11 +138,22 @@ class _Kernel:
         conv, tile = self.conv, self.tile
         parts = (conv.output.blocks // tile.blocks, conv.output.height // tile.rows)
         groups = conv.output.blocks // conv.blocks_out
-        parallel = machine.shares(cycles(conv.work, tile) * groups)
-        body = grid(conv.output.batch, parts, self._rows, parallel=parallel)
+        shares = machine.shares(cycles(conv.work, tile) * groups)
+        parallel = bool(decided("shared", (int(shares), int(not shares))[: machine.threads]))
+        body = self._turns(parts, parallel=parallel)
         buffers = [self.source, self.weight, self.bias, *self.epilogue.buffers, self.output]
         kind = "depthwise" if conv.depthwise else "conv"
         return function(buffers, body, kind, f"{kind}-nchw{self.block}c")
+
+    def _turns(self, parts: tuple[int, int], *, parallel: bool) -> Stmt:
+        """Return the loops over the tiles' blocks and rows, in either order."""
+        batch = self.conv.output.batch
+        if 1 in parts or not decided("rows-outside", (0, 1)):
+            return grid(batch, parts, self._rows, parallel=parallel)
+        swapped = (parts[1], parts[0])
+        return grid(
+            batch, swapped, lambda n, turn, part: self._rows(n, part, turn), parallel=parallel
+        )
 
     def _rows(self, n: Expr, part: Expr, turn: Expr) -> Stmt:
         tile, width = self.tile, self.conv.output.width
@@ -141,7 +165,10 @@ class _Kernel:
             stmts.append(loop("x", full, lambda x: self._tile(
                 Place(n, block, row, x * tile.columns), sums
             )))  # fmt: skip
-        if rest:
+        if rest and self.overlaps:
+            # A whole tile at the row's end, some of it computed twice.
+            stmts.append(self._tile(Place(n, block, row, whole(width - tile.columns)), sums))
+        elif rest:
             tail = {spot: sums[spot] for spot in self._spots(rest)}
             stmts.append(self._tile(Place(n, block, row, whole(full * tile.columns)), tail))
         body = seq(*stmts)
@@ -183,7 +210,11 @@ class _Kernel:
 
         def term(ci: Expr, ky: Expr, kx: Expr) -> Stmt:
             lanes = self.conv.source.block
-            return loop("cl", lanes, lambda cl: self._dense(at, sums, (ci, ky, kx, cl)))
+            together = self.repeats
+            return loop("cl", lanes // together, lambda cl: seq(*(
+                self._dense(at, sums, (ci, ky, kx, cl * together + one))
+                for one in range(together)
+            )))  # fmt: skip
 
         def taps(ci: Expr, ky: Expr) -> Stmt:
             if self.conv.source.block == 1 and width * len(sums) <= _MOST_UNROLLED:

@@ -12,6 +12,7 @@ from tvm import tirx
 
 from bmopt.backends.tvm.lowering.machine import Machine
 from bmopt.backends.tvm.lowering.stmts import KERNEL_ATTRIBUTE, SCHEDULE_ATTRIBUTE, Native
+from bmopt.backends.tvm.tuning.decisions import searched
 
 _SPATIAL = 0
 _MARKS = (KERNEL_ATTRIBUTE, SCHEDULE_ATTRIBUTE, "tirx.is_scheduled")
@@ -22,7 +23,8 @@ def scheduled(mod: Native, machine: Machine) -> Native:
     changed = tvm.IRModule(dict(mod.functions.items()), attrs=mod.attrs)
     for name, function in mod.functions.items():
         if isinstance(function, tirx.PrimFunc) and _is_open(function):
-            changed.update_func(name, _scheduled(function, machine))
+            default = _scheduled(function, machine)
+            changed.update_func(name, searched(function, default))
     return changed
 
 

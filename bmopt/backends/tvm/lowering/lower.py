@@ -10,6 +10,7 @@ from tvm import relax
 from bmopt.backends.tvm.lowering.constants import with_constants
 from bmopt.backends.tvm.lowering.copying import replaced, used_vars
 from bmopt.backends.tvm.lowering.fallback import scheduled
+from bmopt.backends.tvm.lowering.legalizing import legalize_map
 from bmopt.backends.tvm.lowering.machine import Machine, machine_of
 from bmopt.backends.tvm.lowering.reading import NotStraightError
 from bmopt.backends.tvm.lowering.rewriting import Rewriter
@@ -96,7 +97,7 @@ def _legalised(mod: Native) -> Native:
         [
             relax.backend.DispatchSampling(),
             relax.backend.DispatchSortScan(),
-            relax.transform.LegalizeOps(),
+            relax.transform.LegalizeOps(legalize_map()),
             relax.transform.AnnotateTIROpPattern(),
             relax.transform.FoldConstant(),
             relax.transform.FuseOps(),

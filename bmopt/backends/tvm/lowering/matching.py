@@ -10,6 +10,12 @@ from tvm import tirx
 
 from bmopt.backends.tvm.lowering.blocked import Halo
 from bmopt.backends.tvm.lowering.conv_kernel import Window
+from bmopt.backends.tvm.lowering.multiplying import (
+    ProductCall,
+    SoftmaxCall,
+    product_call,
+    softmax_call,
+)
 from bmopt.backends.tvm.lowering.packing import Floats
 from bmopt.backends.tvm.lowering.reading import (
     Call,
@@ -17,7 +23,9 @@ from bmopt.backends.tvm.lowering.reading import (
     fixed,
     floats,
     imported_kernel,
+    is_image,
     is_var,
+    known,
     numbers,
     op_name,
     same_size,
@@ -83,7 +91,7 @@ class BinaryCall:
     operands: tuple[Native, Native]
 
 
-Matched = ConvCall | PoolCall | StepsCall | BinaryCall
+Matched = ConvCall | PoolCall | StepsCall | BinaryCall | ProductCall | SoftmaxCall
 
 
 class Matcher:
@@ -96,12 +104,14 @@ class Matcher:
     def match(self, value: Native) -> Matched | None:
         """Return what a bound value is; None where TVM is to lower it."""
         name = op_name(value)
-        if name == "nn.conv2d":
+        if name in ("nn.conv1d", "nn.conv2d"):
             return _conv(value)
         if name == "matmul":
-            return _dense(value)
-        if name in ("nn.avg_pool2d", "nn.max_pool2d"):
-            return _pool(value, largest=name == "nn.max_pool2d")
+            return _dense(value) or product_call(value)
+        if name == "nn.softmax":
+            return softmax_call(value)
+        if name.startswith(("nn.avg_pool", "nn.max_pool")):
+            return _pool(value, largest=name.startswith("nn.max_pool"))
         if name == "mean":
             return _global_mean(value)
         if name == "nn.pad":
@@ -112,7 +122,7 @@ class Matcher:
 
     def _imported(self, call: Call) -> Matched | None:
         found = imported_kernel(self._mod, call)
-        if found is None or not fixed(shape_of(call), 4):
+        if found is None or not known(shape_of(call)):
             return None
         stored, operands = found
         for kind, name in ((tirx.Max, "maximum"), (tirx.Min, "minimum")):
@@ -192,20 +202,33 @@ def _spatial_strides(call: Call) -> tuple[int, int] | None:
 def _conv(call: Call) -> ConvCall | None:
     source, weight = call.args[0], floats(call.args[1])
     attrs = call.attrs
-    plain = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) == ("NCHW", "OIHW", "NCHW")
+    layouts = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout)
+    plain = layouts in (("NCHW", "OIHW", "NCHW"), ("NCW", "OIW", "NCW"))
     if weight is None or not is_var(source) or not plain:
         return None
-    if not fixed(shape_of(source), 4) or not fixed(shape_of(call), 4):
+    if not is_image(shape_of(source)) or not is_image(shape_of(call)):
         return None
-    strides, dilation = numbers(attrs.strides), numbers(attrs.dilation)
-    top, left, bottom, right = numbers(attrs.padding)
-    if min(top, left, bottom, right) < 0:
+    if weight.ndim == len("OIW"):
+        weight = weight[:, :, None]
+    window, after = _window((weight.shape[2], weight.shape[3]), attrs)
+    halo = Halo(*window.before, *after)
+    if min(dataclasses.astuple(halo)) < 0:
         return None
-    size = (weight.shape[2], weight.shape[3])
-    window = Window(
-        size, (strides[0], strides[1]), (dilation[0], dilation[1]), (top, left)
-    )  # fmt: skip
-    return ConvCall(source, weight, window, Halo(top, left, bottom, right), int(attrs.groups))
+    return ConvCall(source, weight, window, halo, int(attrs.groups))
+
+
+def _window(size: tuple[int, int], attrs: Native) -> tuple[Window, tuple[int, int]]:
+    """Return a window, and the padding behind; what has one axis is an image of one row."""
+    strides, dilation, padding = (
+        numbers(one) for one in (attrs.strides, attrs.dilation, attrs.padding)
+    )
+    before, after = padding[: len(padding) // 2], padding[len(padding) // 2 :]
+    window = Window(size, _pair(strides, 1), _pair(dilation, 1), _pair(before, 0))
+    return window, _pair(after, 0)
+
+
+def _pair(values: tuple[int, ...], first: int) -> tuple[int, int]:
+    return (values[-2], values[-1]) if len(values) > 1 else (first, values[0])
 
 
 def _dense(call: Call) -> ConvCall | None:
@@ -221,35 +244,31 @@ def _dense(call: Call) -> ConvCall | None:
 
 def _pool(call: Call, *, largest: bool) -> PoolCall | None:
     attrs, source = call.attrs, call.args[0]
-    size, strides, dilation, padding = (
-        numbers(one) for one in (attrs.pool_size, attrs.strides, attrs.dilation, attrs.padding)
-    )
-    known = is_var(source) and fixed(shape_of(source), 4) and fixed(shape_of(call), 4)
-    if not known or attrs.layout != "NCHW" or attrs.ceil_mode:
+    is_plain = attrs.layout in ("NCHW", "NCW") and not attrs.ceil_mode
+    if not is_plain or not is_var(source):
         return None
-    if not largest and dilation != (1, 1):
+    if not is_image(shape_of(source)) or not is_image(shape_of(call)):
         return None
-    window = Window(
-        (size[0], size[1]), (strides[0], strides[1]), (dilation[0], dilation[1]),
-        (padding[0], padding[1]),
-    )  # fmt: skip
-    after = (padding[2], padding[3])
+    window, after = _window(_pair(numbers(attrs.pool_size), 1), attrs)
+    if not largest and window.dilation != (1, 1):
+        return None
     return PoolCall(source, window, after, largest, bool(attrs.count_include_pad))
 
 
 def _global_mean(call: Call) -> PoolCall | None:
     source = call.args[0]
     sizes = shape_of(source)
-    if not is_var(source) or sizes is None or not fixed(sizes, 4) or call.attrs.axis is None:
+    if not is_var(source) or sizes is None or not is_image(sizes) or call.attrs.axis is None:
         return None
-    if sorted(axis % 4 for axis in numbers(call.attrs.axis)) != [2, 3]:
+    rank = len(sizes)
+    if sorted(axis % rank for axis in numbers(call.attrs.axis)) != list(range(2, rank)):
         return None
-    return PoolCall(source, Window((sizes[2], sizes[3])))
+    return PoolCall(source, Window(_pair(tuple(sizes[2:]), 1)))
 
 
 def _elementwise(name: str, call: Native) -> Matched | None:
     sizes = shape_of(call)
-    if not name or not (fixed(sizes, 4) or fixed(sizes, 2)):
+    if not name or not known(sizes):
         return None
     short = name.removeprefix("nn.")
     if short == "relu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from tvm import tirx
 
@@ -30,7 +31,7 @@ from bmopt.backends.tvm.lowering.stmts import (
     whole,
 )
 
-_LOWEST = -3.4028234663852886e38
+_LOWEST = -math.inf
 
 
 @dataclasses.dataclass(frozen=True)

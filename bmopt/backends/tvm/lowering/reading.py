@@ -51,6 +51,16 @@ def fixed(sizes: list[Native] | None, rank: int) -> bool:
     return sizes is not None and len(sizes) == rank and all(type(s) is int for s in sizes[1:])
 
 
+def is_image(sizes: list[Native] | None) -> bool:
+    """Return whether a tensor has one or two axes of space, of known sizes."""
+    return fixed(sizes, 3) or fixed(sizes, 4)
+
+
+def known(sizes: list[Native] | None) -> bool:
+    """Return whether a tensor has channels, and maybe space, of known sizes."""
+    return fixed(sizes, 2) or is_image(sizes)
+
+
 def op_name(call: Call) -> str:
     """Return an operator's name without ``relax.``; nothing of what is no operator's call."""
     op = getattr(call, "op", None)

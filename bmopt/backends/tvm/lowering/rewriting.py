@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,12 @@ from bmopt.backends.tvm.lowering.matching import (
     StepsCall,
 )
 from bmopt.backends.tvm.lowering.move_kernel import map_kernel
+from bmopt.backends.tvm.lowering.multiplying import (
+    ProductCall,
+    SoftmaxCall,
+    multiplied,
+    normalised,
+)
 from bmopt.backends.tvm.lowering.packing import packed_channels, packed_depthwise, packed_weight
 from bmopt.backends.tvm.lowering.pool_kernel import Pool, pool_kernel
 from bmopt.backends.tvm.lowering.reading import (
@@ -29,7 +36,7 @@ from bmopt.backends.tvm.lowering.reading import (
 )
 from bmopt.backends.tvm.lowering.steps import Other, PerChannel, Scalar, Step, leading_bias
 from bmopt.backends.tvm.lowering.stmts import Native
-from bmopt.backends.tvm.lowering.values import Pending, Values, constant
+from bmopt.backends.tvm.lowering.values import Pending, Values, constant, layout_of
 
 
 class Rewriter:
@@ -61,6 +68,11 @@ class Rewriter:
             return self._convolved(var, what)
         if isinstance(what, PoolCall):
             return self._pooled(var, what)
+        if isinstance(what, ProductCall | SoftmaxCall):
+            values = self._values
+            written = multiplied if isinstance(what, ProductCall) else normalised
+            values.put_plain(var, written(values, what, var, str(var.name)))  # type: ignore[arg-type]
+            return True
         if isinstance(what, StepsCall):
             return self._values.is_blocked(what.source) and self._stepped(
                 var, what.source, what.steps
@@ -74,12 +86,14 @@ class Rewriter:
         output = self._output(var)
         channels, block = output.channels, output.block
         depthwise = call.groups > 1 and call.groups == inputs == channels
-        block_in = block if depthwise else values.block_of(call.source)
+        block_in = block if depthwise else self._block_in(call.source)
         if call.groups > 1 and not depthwise:
             if (inputs // call.groups) % block_in:
                 block_in = 1
-            if (channels // call.groups) % block:
+            block = math.gcd(channels // call.groups, block)
+            if block == 1 < self._machine.lanes:
                 return False
+            output = dataclasses.replace(output, block=block)
 
         def write(layout: Layout, steps: Sequence[Step], name: str) -> Native:
             source, data = values.read(call.source, block_in, call.halo)
@@ -98,6 +112,19 @@ class Rewriter:
 
         values.put_pending(var, Pending(output, write, (var.name,)))
         return True
+
+    def _block_in(self, source: Var) -> int:
+        """Return the block that a convolution reads its input in.
+
+        One pixel's channels lie side by side as they come; those of an image are brought there,
+        which costs less than to read each of them from far away for every output.
+        """
+        block, channels = self._values.block_of(source), _channels(source)
+        sizes = shape_of(source) or []
+        is_image = any(size != 1 for size in sizes[2:])
+        if block == 1 and is_image and channels >= self._machine.lanes:
+            return self._machine.block(channels)
+        return block
 
     def _pooled(self, var: Var, call: PoolCall) -> bool:
         values, output = self._values, self._output(var)
@@ -128,9 +155,8 @@ class Rewriter:
         return Pending(dataclasses.replace(stored, halo=Halo()), write, ())
 
     def _output(self, var: Var) -> Layout:
-        batch, channels, *space = shape_of(var) or (1, 1)
-        height, width = space or (1, 1)
-        return Layout(batch, channels, height, width, self._machine.block(channels))
+        sizes = shape_of(var) or [1, 1]
+        return layout_of(sizes, self._machine.block(sizes[1]))
 
     # Steps.
 

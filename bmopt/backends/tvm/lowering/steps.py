@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from tvm import tirx
 
+from bmopt.backends.tvm.lowering import functions
 from bmopt.backends.tvm.lowering.blocked import Layout
 from bmopt.backends.tvm.lowering.packing import Floats, packed_channels
 from bmopt.backends.tvm.lowering.stmts import (
@@ -30,12 +31,13 @@ BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "maximum": tirx.max,
     "minimum": tirx.min,
 }
-UNARY: dict[str, Callable[[Expr], Expr]] = {
-    "sigmoid": tirx.sigmoid,
-    "tanh": tirx.tanh,
-    "exp": tirx.exp,
-    "sqrt": tirx.sqrt,
-    "silu": lambda a: a * tirx.sigmoid(a),
+UNARY: dict[str, Callable[[Expr, int], Expr]] = {
+    "sigmoid": functions.sigmoid,
+    "tanh": functions.tanh,
+    "erf": functions.erf,
+    "exp": functions.exp,
+    "sqrt": lambda a, lanes: tirx.sqrt(a),
+    "silu": lambda a, lanes: a * functions.sigmoid(a, lanes),
 }
 
 
@@ -104,11 +106,15 @@ class Epilogue:
         self.arguments: list[Native] = []
         self._reads: list[Callable[[Place], Expr] | None] = [self._reader(s) for s in self.steps]
 
+    def __str__(self) -> str:
+        """Return what it does, without the numbers that it does it with."""
+        return ", ".join(map(_described, self.steps))
+
     def applied(self, value: Expr, place: Place) -> Expr:
         """Return what is stored of a value."""
         for step, read in zip(self.steps, self._reads, strict=True):
             if isinstance(step, Function):
-                value = UNARY[step.name](value)
+                value = UNARY[step.name](value, self.block)
             elif read is not None:
                 pair = (read(place), value) if step.swapped else (value, read(place))
                 value = BINARY[step.op](*pair)
@@ -142,6 +148,13 @@ class Epilogue:
     def _take(self, buffer: Buffer, argument: Native) -> None:
         self.buffers.append(buffer)
         self.arguments.append(argument)
+
+
+def _described(step: Step) -> str:
+    if isinstance(step, Function):
+        return step.name
+    own = f"{type(step).__name__} {step.op}"
+    return f"{own} {step.layout}" if isinstance(step, Other) else own
 
 
 def leading_bias(steps: Sequence[Step], channels: int) -> tuple[Floats, tuple[Step, ...]]:

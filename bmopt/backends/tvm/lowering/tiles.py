@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from bmopt.backends.tvm.lowering.machine import Machine
+from bmopt.backends.tvm.tuning.decisions import decided
 
 _UNITS = 2.0
 _LOADS = 2.0
@@ -20,6 +21,8 @@ _MOST_BLOCKS = 8
 _MOST_COLUMNS = 28
 _STEP = 0.5
 _TILE = 12.0
+_MOST_TRIED = 48
+_WORTH_TRYING = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +60,11 @@ class Work:
 
 
 def choose(machine: Machine, work: Work) -> Tile:
-    """Return the tile that takes the fewest cycles by the model."""
-    return min(_candidates(machine, work), key=lambda tile: (cycles(work, tile), tile.rows))
+    """Return the tile that takes the fewest cycles by the model, unless another was measured."""
+    order = sorted(_candidates(machine, work), key=lambda tile: (cycles(work, tile), tile.rows))
+    least = cycles(work, order[0])
+    worth = [one for one in order[:_MOST_TRIED] if cycles(work, one) <= _WORTH_TRYING * least]
+    return Tile(*decided("tile", [dataclasses.astuple(one) for one in worth]))
 
 
 def _candidates(machine: Machine, work: Work) -> list[Tile]:

@@ -15,7 +15,7 @@ from tvm import relax, tirx
 from bmopt.backends.tvm.lowering.blocked import Halo, Layout, widest
 from bmopt.backends.tvm.lowering.machine import Machine
 from bmopt.backends.tvm.lowering.move_kernel import enter_kernel, leave_kernel, map_kernel
-from bmopt.backends.tvm.lowering.reading import Var, fixed, shape_of
+from bmopt.backends.tvm.lowering.reading import Var, known, shape_of
 from bmopt.backends.tvm.lowering.steps import Epilogue, Other, Step
 from bmopt.backends.tvm.lowering.stmts import KERNEL_ATTRIBUTE, Native, PrimFunc
 
@@ -154,12 +154,12 @@ class Values:
 
     def _flat(self, var: Var) -> tuple[Layout, Native]:
         sizes, value = shape_of(var), self.plain(var)
-        if sizes is None or not (fixed(sizes, 4) or fixed(sizes, 2)):
-            raise ValueError("a tensor of two or four axes is needed")
-        if len(sizes) == 2:
-            sizes = [*sizes, 1, 1]
-            value = self.builder.emit(relax.op.reshape(value, sizes))
-        return Layout(sizes[0], sizes[1], sizes[2], sizes[3], block=1), value
+        if sizes is None or not known(sizes):
+            raise ValueError("a tensor of two to four axes is needed")
+        layout = layout_of(sizes, block=1)
+        if len(sizes) < len(layout.shape):
+            value = self.builder.emit(relax.op.reshape(value, layout.shape))
+        return layout, value
 
     def _left(self, var: Var, layout: Layout, value: Native) -> Native:
         """Return a value in blocks as ONNX has it."""
@@ -175,6 +175,13 @@ class Values:
             if sizes == flat.shape:
                 return value
         return self.builder.emit(relax.op.reshape(value, sizes), var.name)
+
+
+def layout_of(sizes: Sequence[Native], block: int) -> Layout:
+    """Return how a tensor is stored in blocks; one axis of space is a row, none is a pixel."""
+    batch, channels, *space = sizes
+    height, width = (1, 1, *space)[-2:]
+    return Layout(batch, channels, height, width, block)
 
 
 def constant(values: Native) -> Native:

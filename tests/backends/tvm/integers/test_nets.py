@@ -141,6 +141,34 @@ def test_the_host_is_asked_for_its_instructions() -> None:
     machine = machine_for(tvm.target.Target(host()))
     assert (machine.dot == "plain") == (machine.group == 1)
     assert machine_for(tvm.target.Target(_ARM)).stored == "int8"
-    assert (
-        machine_for(tvm.target.Target(BASELINE | {"mtriple": "x86_64-linux-gnu"})).dot == "plain"
-    )
+    baseline = machine_for(tvm.target.Target(BASELINE | {"mtriple": "x86_64-linux-gnu"}))
+    assert (baseline.dot, baseline.has_fma) == ("plain", False)
+
+
+@pytest.mark.parametrize(
+    ("mattr", "fuses"), [(["+neon"], False), (["+neon", "+vfp4"], True)], ids=["a8", "a7"]
+)
+def test_32_bit_arm_has_fused_instructions_only_with_vfp4(mattr: list[str], fuses: bool) -> None:
+    import tvm
+
+    from bmopt.backends.tvm.integers.machine import machine_for
+
+    target = {"kind": "llvm", "mtriple": "armv7l-linux-gnueabihf", "mattr": mattr}
+    assert machine_for(tvm.target.Target(target)).has_fma == fuses
+
+
+@pytest.mark.parametrize(
+    ("cpu", "dot"),
+    [("cascadelake", "vpdpbusd"), ("alderlake", "vpdpbusd"), ("skylake-avx512", "vpmaddubsw"),
+     ("x86-64-v3", "vpmaddubsw"), ("x86-64", "plain")],
+)  # fmt: skip
+def test_the_instruction_goes_by_the_processor(cpu: str, dot: str) -> None:
+    import tvm
+
+    from bmopt.backends.tvm.integers.machine import machine_for
+
+    target = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": cpu}
+    machine = machine_for(tvm.target.Target(target))
+    assert machine.dot == dot
+    assert machine.for_weights(are_narrow=True).dot == dot
+    assert (machine.for_weights(are_narrow=False).dot == dot) == (dot != "vpmaddubsw")

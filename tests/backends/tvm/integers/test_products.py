@@ -178,16 +178,51 @@ def test_matmul_over_rows_takes_the_bias_behind_it() -> None:
     assert kinds(imported(model)) == ["pack", "convolution", "unpack"]
 
 
-def test_a_bias_beyond_32_bits_stays_in_float() -> None:
+def test_a_bias_beyond_32_bits_is_added_in_float() -> None:
     model = _conv((16, 16, 3, 3), channels=16)
-    scales = np.full(16, 1e-3, np.float32)
-    model.graph.initializers["b_s"].const_value = ir.tensor(scales, name="b_s")
-    model.graph.initializers["b"].const_value = ir.tensor(
-        np.full(16, 2**31 - 1, np.int32), name="b"
+    graph = model.graph
+    large = np.linspace(1e9, 2**31 - 1, 16).astype(np.int32)
+    graph.initializers["b"].const_value = ir.tensor(large, name="b")
+    scale = graph.initializers["b_s"].const_value.numpy().max()  # type: ignore[union-attr]
+    out = np.float32(scale * 2**31 / 100)
+    graph.initializers["y_s"].const_value = ir.tensor(out, name="y_s")
+    feeds = {"x": images((1, 16, 9, 9))}
+    assert_one_step(model, feeds)
+    assert "convolution" in kinds(imported(model))
+
+
+def test_a_bias_that_is_no_step_of_the_sums_is_kept_as_it_is() -> None:
+    """Sums of large steps: half of one is many of the result's."""
+    constants = encoded("x", 1.0, 3) | encoded("y", 0.05, 100) | weights("w", (8, 24), 1)
+    constants["w"] //= 64
+    constants |= {"b": np.linspace(-4, 4, 24, dtype=np.float32)}
+    model = qdq_model(
+        """g (float[N, 8] x) => (uint8[N, 24] y) {
+            xq = QuantizeLinear(x, x_s, x_z) xd = DequantizeLinear(xq, x_s, x_z)
+            wd = DequantizeLinear<axis = 1>(w, w_s, w_z)
+            m = MatMul(xd, wd) a = Add(m, b) y = QuantizeLinear(a, y_s, y_z)
+        }""",
+        constants | {"w_s": np.full(24, 0.3, np.float32)},
+    )
+    feeds = {"x": images((64, 8), 0, 20)}
+    (found,), (wanted,) = in_integers(model, feeds), reference(model, feeds)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_sums_beyond_32_bits_stay_in_float() -> None:
+    constants = encoded("x", 0.02, 100) | encoded("y", 0.4, 128) | weights("w", (70_000, 4), 1)
+    constants["w"][:] = 127
+    model = qdq_model(
+        """g (float[N, 70000] x) => (uint8[N, 4] y) {
+            xq = QuantizeLinear(x, x_s, x_z) xd = DequantizeLinear(xq, x_s, x_z)
+            wd = DequantizeLinear<axis = 1>(w, w_s, w_z)
+            m = MatMul(xd, wd) y = QuantizeLinear(m, y_s, y_z)
+        }""",
+        constants,
     )
     called = kinds(imported(model))
     assert "convolution" not in called
-    assert "relax.nn.conv2d" in called
+    assert "relax.matmul" in called
 
 
 def test_weights_with_a_zero_point() -> None:
@@ -202,10 +237,49 @@ def test_weights_with_a_zero_point() -> None:
 
 
 @needs_avx2
-@pytest.mark.parametrize("name", ["dense", "first", "grouped-odd"])
-def test_products_of_16_bits_give_the_same_answers(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["dense", "first", "pointwise", "grouped-odd", "many", "depthwise", "depthwise-strided"],
+)
+@pytest.mark.parametrize("bits", [7, 8])
+def test_products_of_16_bits_give_the_same_answers(name: str, bits: int) -> None:
     shape, attributes, channels = _CASES[name]
-    model = _conv(shape, attributes, channels=channels)
-    feeds = {"x": images((3, channels, 9, 9))}
+    model = _conv(shape, attributes, channels=channels, zeros=(0, 128))
+    if bits == 7:
+        stored = model.graph.initializers["w"]
+        extremes = np.random.default_rng(3).choice([-64, -63, 63, 64], shape).astype(np.int8)
+        stored.const_value = ir.tensor(extremes, name="w")
+    feeds = {"x": images((3, channels, 9, 9), 2, 6)}
     here, there = in_integers(model, feeds), in_integers(model, feeds, _AVX2)
     np.testing.assert_array_equal(here[0], there[0])
+
+
+@pytest.mark.parametrize(
+    ("pair", "are"),
+    [((64, 64), True), ((-64, -64), True), ((127, -128), True), ((65, 64), False),
+     ((-64, -65), False), ((0, 127), True)],
+)  # fmt: skip
+def test_whether_two_products_fit_16_bits(pair: tuple[int, int], are: bool) -> None:
+    from bmopt.backends.tvm.integers.convolution import are_narrow
+
+    assert are_narrow(np.array([1, 2, *pair], np.int8)) == are
+    lowest, highest = 255 * min(min(pair), 0), 255 * max(max(pair), 0)
+    sums = [lowest, highest, 255 * sum(pair)]
+    assert (min(sums) >= -(2**15) and max(sums) < 2**15) == are
+
+
+@pytest.mark.parametrize(("bits", "instruction"), [(7, "vpmaddubsw"), (8, "vpmaddwd")])
+def test_the_instruction_without_a_dot_product_goes_by_the_weights(
+    bits: int, instruction: str
+) -> None:
+    import tvm
+
+    model = _conv((32, 32, 3, 3), channels=32)
+    if bits == 7:
+        narrow = np.full((32, 32, 3, 3), 64, np.int8)
+        model.graph.initializers["w"].const_value = ir.tensor(narrow, name="w")
+    built = tvm.compile(imported(model, _AVX2), tvm.target.Target(_AVX2))
+    (library,) = (m for m in built.mod.imports if m.kind == "llvm")
+    text = library.inspect_source("asm")
+    assert text.count(instruction) >= 6
+    assert ("vpmaddubsw" in text) == (bits == 7)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.backends.tvm.installed import model_of, needs_tvm
-from tests.backends.tvm.lowering.lowered import agrees
+from tests.backends.tvm.lowering.lowered import agrees, expected, lowered
 
 pytestmark = needs_tvm
 
@@ -93,7 +94,8 @@ def test_depthwise_convolution(
         ((32, 64), 2, "conv"),
         ((6, 64), 2, "conv"),
         ((8, 6), 2, "other"),
-        ((4, 8), 4, "other"),
+        ((4, 8), 4, "conv"),
+        ((32, 96), 4, "conv"),
     ],
 )
 def test_grouped_convolution(channels: tuple[int, int], groups: int, kernel: str) -> None:
@@ -151,3 +153,65 @@ def test_pool(pool: str, channels: int) -> None:
     """.replace("w>", f"w, float[{channels}, 1, 3, 3] v>").replace("b = Neg(a)", "")
     )
     assert agrees(model, batch=2)["pool"] == 1
+
+
+@pytest.mark.parametrize("channels", [3, 16, 20])
+@pytest.mark.parametrize(
+    "attributes",
+    ["", "<pads = [1, 2], strides = [2]>", "<dilations = [2], pads = [2, 2]>"],
+)
+def test_one_axis_of_space(channels: int, attributes: str) -> None:
+    model = model_of(f"""
+        g (float[N, {channels}, 31] x) => (float[a, b, c] y)
+        <float[24, {channels}, 3] w, float[24] b, float[24, 1, 3] v, float[1, 24, 1] s> {{
+            a = Conv{attributes}(x, w, b)
+            c = Relu(a)
+            d = Mul(c, s)
+            y = Conv<group = 24>(d, v)
+        }}
+    """)
+    kernels = agrees(model, batch=2)
+    assert (kernels["conv"], kernels["depthwise"], kernels["leave"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "MaxPool<kernel_shape = [3], strides = [2], pads = [1, 1]>",
+        "AveragePool<kernel_shape = [3], pads = [1, 0]>",
+        "GlobalAveragePool",
+    ],
+)
+def test_pool_along_one_axis(pool: str) -> None:
+    model = model_of(f"""
+        g (float[N, 3, 31] x) => (float[a, b, c] y) <float[20, 3, 1] w> {{
+            a = Conv(x, w)
+            y = {pool}(a)
+        }}
+    """)
+    assert agrees(model, batch=2)["pool"] == 1
+
+
+def test_many_channels_that_come_plain_are_brought_into_blocks() -> None:
+    model = model_of("""
+        g (float[N, 32, 9, 9] x) => (float[a, b, c, d] y) <float[16, 32, 3, 3] w> {
+            y = Conv(x, w)
+        }
+    """)
+    assert agrees(model, batch=2)["enter"] == 1
+
+
+def test_the_largest_of_nothing_but_minus_infinity() -> None:
+    model = model_of("""
+        g (float[1, 2, 6, 6] x) => (float[a, b, c, d] y) <float[2, 1, 1, 1] w> {
+            a = Conv<group = 2>(x, w)
+            y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(a)
+        }
+    """)
+    weights = onnx.numpy_helper.from_array(np.ones((2, 1, 1, 1), np.float32), "w")
+    model.graph.initializer[0].CopyFrom(weights)
+    feeds = {"x": np.full((1, 2, 6, 6), 1, np.float32)}
+    feeds["x"][0, :, :3, :3] = -np.inf
+    (got,), (want,) = lowered(model, feeds).outputs, expected(model, feeds)
+    assert np.isneginf(want).any()
+    np.testing.assert_array_equal(got, want)

@@ -29,7 +29,7 @@ def test_bias_addition_and_activation_are_fused() -> None:
             y = Relu(e)
         }
     """)
-    assert agrees(model) == {"map": 1, "conv": 2, "leave": 1}
+    assert agrees(model) == {"enter": 1, "conv": 2, "leave": 1}
 
 
 def test_normalisation_that_nothing_folded_is_fused() -> None:
@@ -119,6 +119,15 @@ def test_products_of_two_inputs_are_vectors() -> None:
         g (float[2, 5, 7] x, float[2, 7, 32] z) => (float[2, 5, 32] y) {
             a = MatMul(x, z)
             y = Relu(a)
+        }
+    """)
+    assert agrees(model, threads=2) == {"product": 1, "other": 1}
+
+
+def test_sums_without_a_kernel_are_vectors() -> None:
+    model = model_of("""
+        g (float[2, 5, 32] x) => (float[2, 1, 32] y) {
+            y = ReduceMax<axes = [1]>(x)
         }
     """)
     assert set(agrees(model, threads=2)) == {"other"}
