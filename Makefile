@@ -94,7 +94,7 @@ $(VENV)/.bench: $(VENV)/.tools
 $(VENV)/.tools: $(NATIVE) | $(BIN)/python
 	@scripts/check_build_tools.sh $(BIN)/python
 	@echo "building bmopt and installing it with the checkers into $(VENV): a minute or two"
-	@$(PIP) install --editable '.[dev,rtx,openvino]'
+	@$(PIP) install --editable '.[dev,rtx,openvino,tvm]'
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed: $(NATIVE) | $(BIN)/python

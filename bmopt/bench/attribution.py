@@ -43,7 +43,7 @@ def attribute(
         ModelError: ONNX's shape inference fails on the model.
     """
     nodes = {str(node.name): node for node in nodes_in(graph.graph)}
-    origins = [_origins(layer, nodes) for layer in profile.layers]
+    origins = [original_nodes(layer.nodes, nodes) for layer in profile.layers]
     known = concrete_values(graph, shapes)
     places = _places(graph if source is None else source)
     rows = [
@@ -78,12 +78,16 @@ def _places(model: ir.Model) -> dict[str, _Place]:
     }
 
 
-def _origins(layer: LayerTime, nodes: Mapping[str, ir.Node]) -> tuple[str, ...]:
-    """Return the original nodes that a kernel stands for.
+def original_nodes(names: Sequence[str], nodes: Mapping[str, ir.Node]) -> tuple[str, ...]:
+    """Return the original nodes that a kernel stands for which is said to be these.
 
     A conversion that a kernel took over says nothing: it may serve a neighbour.
+
+    Args:
+        names: Names of nodes of the graph that the engine was given.
+        nodes: That graph's nodes by name.
     """
-    known = [nodes[name] for name in layer.nodes if name in nodes]
+    known = [nodes[name] for name in names if name in nodes]
     own = [node for node in known if node.op_type not in _CONVERSIONS]
     found = [name for node in own or known for name in origin_of(node) or (str(node.name),)]
     return tuple(dict.fromkeys(found))
@@ -129,4 +133,4 @@ def _row(
 
 
 def _kernel(layer: LayerTime) -> KernelTime:
-    return KernelTime(layer.node, layer.op, layer.dtype, layer.ns)
+    return KernelTime(layer.node, layer.op, layer.dtype, layer.ns, layer.schedule)

@@ -10,9 +10,9 @@ import numpy as np
 
 from bmopt.bench.clock import MONOTONIC, Clock
 from bmopt.bench.environment import describe, host_load, load_facts
+from bmopt.bench.far_lane import lane_of
 from bmopt.bench.schedule import (
     ROUNDS_PER_TURN,
-    Lane,
     Load,
     LocalVariant,
     Variant,
@@ -22,7 +22,7 @@ from bmopt.bench.schedule import (
 from bmopt.bench.statistics import FEWEST_TURNS_TO_STOP, Floats, estimate, log_latencies, ratio
 from bmopt.core.measurement import Block, Environment, Fact, Measurement, Settings
 from bmopt.core.runner import Feeds, Runner
-from bmopt.errors import BmoptError, DataError, UsageError
+from bmopt.errors import BmoptError, BoardError, DataError, UsageError
 
 __all__ = [
     "SAME",
@@ -110,7 +110,7 @@ def compare_latency(
     if not feeds:
         raise DataError("no inputs to measure latency with; give at least one sample")
     variants = [
-        LocalVariant(Lane(name, one.run, feeds), clock) for name, one in runners.items()
+        LocalVariant(lane_of(name, one, feeds), clock) for name, one in runners.items()
     ]  # fmt: skip
     found = compare_variants(
         variants, settings, clock=clock, environment=environment, load=load, progress=progress
@@ -136,7 +136,8 @@ def compare_variants(
     Every variant is first run until its latency stops falling. Then turns run until the
     99 % interval of every ratio to the first variant is at most ``precision`` wide, or another
     turn would not fit into ``duration_s``; one turn always runs. A variant that fails is left
-    out from there on, with all of its blocks; the others go on.
+    out from there on, with all of its blocks; the others go on. Where the machine of one drops
+    off, the turns until then are kept and nothing more is measured.
 
     Args:
         variants: Their names differ; the first is what the others are compared with.
@@ -205,6 +206,10 @@ class _Race:
         try:
             self._run_turns(origin, progress, before_turn)
         except VariantFailedError as failed:
+            if isinstance(failed.error, BoardError) and self._blocks:
+                # Nothing is wrong with what ran before; others on the board would fail next.
+                self._failures[failed.name] = failed.error
+                return True
             self._drop(failed.name, failed.error)
             return False
         return True

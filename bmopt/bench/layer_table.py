@@ -31,6 +31,7 @@ class KernelTime:
     op: str
     dtype: str
     ns: float
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,17 @@ class LayerRow:
     @property
     def dtype(self) -> str:
         """Element type that the longest kernel computes on which does not merely convert."""
+        return self._longest.dtype
+
+    @property
+    def schedule(self) -> str:
+        """How that kernel's loops are arranged; empty where the engine does not tell."""
+        return self._longest.schedule
+
+    @property
+    def _longest(self) -> KernelTime:
         working = [kernel for kernel in self.kernels if kernel.op not in _CONVERSIONS]
-        return max(working or self.kernels, key=lambda kernel: kernel.ns).dtype
+        return max(working or self.kernels, key=lambda kernel: kernel.ns)
 
 
 @dataclasses.dataclass(frozen=True)

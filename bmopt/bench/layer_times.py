@@ -10,7 +10,14 @@ def layer_times(found: Roofline, subject: str) -> LayerTimes:
     """Return the layers of ``subject`` for the report; kernels of no known node are rows too."""
     table, peaks = found.table, found.peaks
     lost = tuple(
-        LayerRow((), kernel.op, kernel.ns, table.share(kernel.ns), dtype=kernel.dtype)
+        LayerRow(
+            (),
+            kernel.op,
+            kernel.ns,
+            table.share(kernel.ns),
+            dtype=kernel.dtype,
+            schedule=kernel.schedule,
+        )
         for kernel in table.unmatched
     )
     return LayerTimes(
@@ -34,4 +41,5 @@ def _row(row: RooflineRow, found: Roofline) -> LayerRow:
         bound="" if row.bound == "unknown" else row.bound,
         gain_ns=row.gain_ns,
         dtype=layer.dtype,
+        schedule=layer.schedule,
     )

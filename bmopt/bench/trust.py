@@ -33,6 +33,8 @@ def warnings_of(
     measurement: Measurement,
     environment: Environment | None = None,
     floor: NoiseFloor | None = None,
+    *,
+    ran_here: bool = True,
 ) -> tuple[str, ...]:
     """Return one line for everything that casts doubt on a measurement, with advice.
 
@@ -40,9 +42,10 @@ def warnings_of(
         measurement: What was measured.
         environment: Where; the measurement's own if not given.
         floor: The noise floor that was measured beside it, where one was.
+        ran_here: Whether something of it ran on this host, whose load then matters.
     """
     facts = measurement.environment if environment is None else environment
-    checks: tuple[Callable[[Measurement, Environment], Iterator[str]], ...] = (
+    host: tuple[Callable[[Measurement, Environment], Iterator[str]], ...] = (
         _steal,
         _clocks,
         _throttled,
@@ -50,8 +53,8 @@ def warnings_of(
         _governor,
         _load,
         _threads,
-        _turns,
     )
+    checks = (*host, _turns) if ran_here else (_turns,)
     found = [line for check in checks for line in check(measurement, facts)]
     if floor is not None:
         found.extend(_floor(floor, measurement.settings.precision))

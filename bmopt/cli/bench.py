@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmopt.cli.board_options import add_board, board_of
 from bmopt.cli.options import (
     add_preprocess,
     add_running,
@@ -50,6 +51,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_latency(parser.add_argument_group("latency"))
     _add_accuracy(parser.add_argument_group("accuracy and gate"))
     _add_scenarios(parser.add_argument_group("load scenarios"))
+    add_board(parser, "run artifacts that were compiled for tvm-*")
     _add_scope(parser.add_argument_group("what is measured, and where it goes"))
 
 
@@ -263,6 +265,7 @@ def _options(arguments: argparse.Namespace) -> BenchOptions:
     return BenchOptions(
         samples=samples,
         latency_table=arguments.latency_table is not None,
+        board=board_of(arguments),
         **given(arguments, names),
     )
 

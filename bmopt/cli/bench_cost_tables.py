@@ -86,9 +86,10 @@ def _layers(layers: LayerTimes) -> Iterable[Part]:
     few = f"; the longest {_SHOWN_ROWS} of {len(rows)}" if len(rows) > _SHOWN_ROWS else ""
     yield Line(f"{layers.subject}: {time_text(whole)} per inference while profiled{few}")
     share = percent(rest / whole if whole else None, 1)
-    last = ("not attributed", "", "", time_text(rest), share, "", "")
+    last = ("not attributed", "", "", time_text(rest), share, "", "", "")
+    headers = ("layer of the original model", "op", "type", "time", "share", "bound by", "to gain")
     yield Table(
-        ("layer of the original model", "op", "type", "time", "share", "bound by", "to gain"),
+        (*headers, "schedule"),
         [*(_layer(row, whole) for row in rows[:_SHOWN_ROWS]), last],
         right=(3, 4, 6),
     )
@@ -103,6 +104,7 @@ def _layer(row: LayerRow, whole: float) -> tuple[str, ...]:
         percent(row.share or (row.ns / whole if whole else None), 1),
         row.bound or NONE,
         time_text(row.gain_ns),
+        row.schedule,
     )
 
 

@@ -92,9 +92,23 @@ def _subjects(found: Compared) -> Iterable[Part]:
     if rows:
         headers = ("", "median", "p90", "p99", "ratio", _interval_title(found))
         yield Table((*headers, "verdict", "size"), rows, right=(1, 2, 3, 4, 5, 7))
+    yield from _boards(found.document)
     for text, names in lacking.items():
         every = len(names) == sum(map(bool, percentiles.values()))
         yield Line(text if every else f"{', '.join(names)}: {text}")
+
+
+def _boards(document: BenchDocument) -> Iterable[Part]:
+    """Say which subjects ran on a board, and what that is."""
+    for subject in document.subjects:
+        told = {
+            key: document.environment.get(f"settings.{subject.name}.board{key}")
+            for key in ("", "_architecture", "_cpu", "_cores", "_threads")
+        }
+        if told[""]:
+            kind = " ".join(str(told[key]) for key in ("_architecture", "_cpu") if told[key])
+            counts = f"{told['_threads']} of {told['_cores'] or 'its'} cores used"
+            yield Line(f"{subject.name} ran on board {told['']}: {kind}, {counts}")
 
 
 def _interval_title(found: Compared) -> str:

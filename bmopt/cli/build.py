@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bmopt.cli.engine_options import add_engine
+from bmopt.cli.board_options import add_board, board_text
+from bmopt.cli.engine_options import add_engine, add_tuning
 from bmopt.cli.options import add_json, add_shapes, given, seconds
 from bmopt.cli.output import print_json
 from bmopt.cli.verb import Verb
@@ -30,6 +31,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time limit of the comparison with float16 in seconds; 0 leaves it out",
     )
     add_engine(parser)
+    add_tuning(parser)
+    add_board(parser, "tune kernels, and measure the artifact,")
     add_json(parser)
 
 
@@ -59,6 +62,7 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the builder's options that the user wrote, checked as a recipe's are."""
     from bmopt.workflow.recipe import ENGINE_OPTIONS, Recipe
 
+    arguments.board = board_text(arguments)
     written = given(arguments, ENGINE_OPTIONS)
     options = Recipe(**written).build_options({}, has_sparse_weights=False)
     names = {

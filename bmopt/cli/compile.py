@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmopt.cli.engine_options import add_engine
+from bmopt.cli.board_options import add_board, board_text
+from bmopt.cli.engine_options import add_engine, add_tuning
 from bmopt.cli.options import (
     add_json,
     add_model,
@@ -45,6 +46,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shapes(parser)
     add_running(parser)
     add_engine(parser)
+    add_tuning(parser)
+    add_board(parser, "tune kernels, and measure the artifact,")
     parser.add_argument(
         "--require-engine",
         action="store_const",
@@ -151,7 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     recipe = _recipe(arguments)
     target = Target.parse(recipe.target)
-    out = arguments.out or Path(f"{arguments.model.stem}.{target}".replace(":", "-"))
+    out = arguments.out or Path(f"{arguments.model.stem}.{target.file_name}")
     from bmopt.workflow.compiling import compile_model
 
     with shown_progress() as progress:
@@ -171,6 +174,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     from bmopt.workflow.recipe import Recipe, read_options
 
     stored: dict[str, Any] = {} if arguments.recipe is None else read_options(arguments.recipe)
+    arguments.board = board_text(arguments)
     flags = given(arguments, [field.name for field in dataclasses.fields(Recipe)])
     return Recipe(**{**stored, **flags})
 

@@ -59,3 +59,18 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         help="time limit of the build in seconds (default: 3600)",
     )
+
+
+def add_tuning(parser: argparse.ArgumentParser) -> None:
+    """Add the options of tuning, as a group of their own."""
+    group = parser.add_argument_group("tuning (TVM)")
+    group.add_argument(
+        "--tune",
+        metavar="N|TIME",
+        help="measure other schedules of the kernels: so many (200), or so long (90s, 20min)",
+    )
+    group.add_argument(
+        "--tuning-database",
+        metavar="DIR",
+        help="schedules that were tuned, to read and extend (default with --tune: in the cache)",
+    )

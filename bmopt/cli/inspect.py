@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmopt.cli.options import add_json, add_model, add_shapes
+from bmopt.cli.artifact_facts import print_artifact
+from bmopt.cli.options import add_json, add_shapes
 from bmopt.cli.output import print_json, print_table, say
 from bmopt.cli.units import count_text, shape_text, size_text
 from bmopt.cli.verb import Verb
+from bmopt.errors import UsageError
 
 if TYPE_CHECKING:
     from bmopt.graph.facts import ModelFacts, NodeFacts
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="the .onnx file, or an artifact folder: what its engine is made of",
+    )
     add_shapes(parser)
     parser.add_argument("--layers", action="store_true", help="list every node")
+    parser.add_argument(
+        "--sparsity",
+        action="store_true",
+        help="show the zeros of every product's weight, and the patterns that they have",
+    )
     add_json(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     import dataclasses
 
-    from bmopt.workflow.inspecting import inspect_model
+    from bmopt.workflow.inspecting import inspect_artifact, inspect_model
 
+    if arguments.sparsity:
+        _show_sparsity(arguments)
+        return 0
+    if arguments.model.is_dir():
+        found = inspect_artifact(arguments.model)
+        if arguments.json:
+            print_json(dataclasses.asdict(found))
+        else:
+            print_artifact(found)
+        return 0
     facts = inspect_model(arguments.model, shapes=tuple(arguments.shapes or ()))
     if arguments.json:
         document = dataclasses.asdict(facts)
@@ -37,6 +60,19 @@ def _run(arguments: argparse.Namespace) -> int:
         say()
         _print_layers(facts.nodes)
     return 0
+
+
+def _show_sparsity(arguments: argparse.Namespace) -> None:
+    from bmopt.cli.sparsity_table import print_sparsity, sparsity_document
+    from bmopt.workflow.inspecting import inspect_sparsity
+
+    if arguments.shapes or arguments.layers:
+        raise UsageError("--sparsity tells of weights: leave out --shapes and --layers")
+    found = inspect_sparsity(arguments.model)
+    if arguments.json:
+        print_json(sparsity_document(found))
+    else:
+        print_sparsity(found)
 
 
 def _print_facts(facts: ModelFacts) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmopt.cli.accuracy_summary import print_budget, print_refinement
+from bmopt.cli.board_summary import print_on_board
 from bmopt.cli.output import print_table, say
 from bmopt.cli.units import percent_text, size_text, time_text
 
@@ -38,6 +39,10 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
     if "cast" in report:
         _print_cast(report["cast"], verbose=verbose)
     _print_engine(report)
+    if report.get("kernel_differences") is not None:
+        _print_differences(report["kernel_differences"])
+    if report.get("on_board") is not None:
+        print_on_board(report["on_board"])
     _print_use(report["artifact"]["path"], [entry["name"] for entry in report["inputs"]])
 
 
@@ -50,6 +55,8 @@ def print_build(report: Report) -> None:
     kind = _kind(report["target"])
     print_table((report["target"], "rival", kind, ""), _latency_rows(report), right=(1, 2))
     _print_verdict(report, "source", kind)
+    if report.get("on_board") is not None:
+        print_on_board(report["on_board"])
     say()
     say(f"artifact: {report['artifact']['path']}", style="bold")
 
@@ -166,6 +173,8 @@ def _print_engine(report: Report) -> None:
             f"engine: {engine['engine']} {engine['version']}{devices}, "
             f"{size_text(engine['size_bytes'])}, built in {engine['seconds']:.1f} s"
         )
+        if engine.get("tuning"):
+            say(engine["tuning"])
     elif note:
         say(note)
     if left := report.get("fallbacks"):
@@ -185,6 +194,18 @@ def _print_imported(notes: Mapping[str, str], *, verbose: bool) -> None:
     say(f"{kept}, but for {len(notes)} nodes:" if notes else kept)
     rows = list(notes.items())
     print_table(("node", "what was changed"), rows if verbose else rows[:_SHOWN_NODES])
+
+
+def _print_differences(found: Mapping[str, Any]) -> None:
+    said = f"{found['off']:,} of {found['elements']:,} elements are not the Q/DQ graph's"
+    if not found["off"]:
+        say(f"kernels alone, fed what the graph has: {said}")
+        return
+    steps = "1 step" if found["most"] == 1 else f"{found['most']} steps"
+    say(
+        f"kernels alone, fed what the graph has: {said}, by {steps} at most; most of them in "
+        f"{found['tensor']!r}"
+    )
 
 
 def _print_audit(audit: Mapping[str, Any]) -> None:

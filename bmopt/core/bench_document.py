@@ -146,6 +146,7 @@ class LayerRow:
         bound: ``"compute"``, ``"memory"``, ``"overhead"``, or empty.
         gain_ns: What is left to gain up to the roof.
         dtype: What it computes in.
+        schedule: How its loops are arranged, where the engine tells.
     """
 
     nodes: tuple[str, ...]
@@ -157,6 +158,7 @@ class LayerRow:
     bound: str = ""
     gain_ns: float | None = None
     dtype: str = ""
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,11 @@ class BuildOptions:
         sparse: Kernels for weights with 2:4 sparsity may be used.
         dla: Core of the deep learning accelerator to run on; None for the GPU.
         cuda_graph: Runs are captured as a CUDA graph and replayed.
+        tune: What the schedules of kernels may cost to tune, as ``TuningBudget.parse`` takes it;
+            empty to measure nothing.
+        tuning_database: Folder of schedules that were tuned; empty for the one in bmopt's cache
+            where something is tuned, and for none where nothing is.
+        board: Board that kernels are measured on, as ``Board`` writes itself; empty for this host.
         timeout_s: Time limit of the build in seconds.
     """
 
@@ -53,6 +58,9 @@ class BuildOptions:
     sparse: bool = False
     dla: int | None = None
     cuda_graph: bool = False
+    tune: str = ""
+    tuning_database: str = ""
+    board: str = ""
     timeout_s: float = 3600.0
 
 
@@ -69,6 +77,8 @@ class Kernel:
         outputs: Element type of every tensor it writes.
         nodes: Names of the ONNX nodes that it stands for.
         tactic: The engine's name for the implementation; empty where it tells none.
+        schedule: Where that comes from: ``tuned`` on this model's kernels, a ``default`` of
+            bmopt's, or a ``fallback``; empty where the engine chooses by itself.
     """
 
     name: str
@@ -78,6 +88,7 @@ class Kernel:
     outputs: tuple[str, ...]
     nodes: tuple[str, ...]
     tactic: str = ""
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +103,7 @@ class EngineBuild:
         size_bytes: Size of the engine file.
         kernels: Its kernels; empty where the SDK does not tell.
         warnings: What the SDK warned of, repeated lines once.
+        tuning: What tuning came to, in one line; empty where nothing was tuned.
     """
 
     engine: str
@@ -101,3 +113,4 @@ class EngineBuild:
     size_bytes: int
     kernels: tuple[Kernel, ...]
     warnings: tuple[str, ...] = ()
+    tuning: str = ""

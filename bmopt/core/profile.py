@@ -25,6 +25,8 @@ class LayerTime:
             none is known.
         ns: Its time in one inference, the profiler's share taken off.
         profiled_ns: Its time as the profiler tells it.
+        schedule: How its loops are arranged, and where that comes from; empty where the engine
+            does not tell.
     """
 
     node: str
@@ -34,6 +36,7 @@ class LayerTime:
     nodes: tuple[str, ...]
     ns: float
     profiled_ns: float
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
@@ -43,6 +43,21 @@ class DeviceTimed(Protocol):
     @property
     def device_ns(self) -> int | None:
         """Nanoseconds between the device events around the last run; None before the first."""
+
+
+@runtime_checkable
+class SelfTimed(Protocol):
+    """A runner on another machine, which times its runs there: here the network would be timed."""
+
+    def timed_runs(self, feeds: Feeds, count: int) -> Sequence[int]:
+        """Return how long each of ``count`` runs in a row took there, in nanoseconds.
+
+        One more run goes before them, untimed.
+
+        Raises:
+            BoardError: The machine dropped off.
+            DataError: The feeds do not fit the model.
+        """
 
 
 OpenModel = Callable[[ir.Model], Runner]

@@ -1,16 +1,72 @@
-"""2:4 sparsity: at most two of every four weights that lie next to each other are not zero."""
+"""Which patterns the zeros of a model's weights have."""
 
 from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from bmopt.core.runner import Array
+from bmopt.core.sparsity_pattern import SparsityPattern
 from bmopt.graph.nesting import nodes_in
 from bmopt.graph.products import Product, product_of
+from bmopt.graph.sparse_masks import Mask, fulfils, zero_blocks
+from bmopt.graph.summed import by_sum
 
-_GROUP = 4
-_KEPT = 2
+PATTERNS = ("1:4", "2:4", "1:2", "2:8", "4:8", "8:16")
+"""N:M that are looked for."""
+
+BLOCKS = ((1, 4), (4, 1), (4, 4), (8, 8))
+"""Output channels x input channels of the blocks that are looked for."""
+
+_TWO_FOUR = SparsityPattern.parse("2:4")
+_SHARE = 0.05
+"""Blocks of zeros are told where they are more than this part of all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockShare:
+    """How many blocks of a weight are all zeros.
+
+    Attributes:
+        block: Output channels x input channels, as ``"4x4"``.
+        share: Which part of all blocks.
+    """
+
+    block: str
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightSparsity:
+    """The zeros of one product's weight.
+
+    Attributes:
+        node: The product's name.
+        op_type: Its op.
+        shape: Of its weight.
+        weights: How many numbers that has.
+        zeros: How many of them are zero.
+        patterns: The N:M that hold along the channels that it sums over; none for a dense weight,
+            a depthwise one, or one of zeros only.
+        blocks: Blocks of zeros, where there are more than a few.
+    """
+
+    node: str
+    op_type: str
+    shape: tuple[int, ...]
+    weights: int
+    zeros: int
+    patterns: tuple[str, ...]
+    blocks: tuple[BlockShare, ...]
+
+
+def sparsity_of(model: ir.Model) -> tuple[WeightSparsity, ...]:
+    """Return the zeros of every product's weight, in graph order, bodies included."""
+    products = (product_of(node) for node in nodes_in(model.graph))
+    return tuple(_zeros_of(product) for product in products if product is not None)
 
 
 def has_two_four(model: ir.Model) -> bool:
@@ -25,21 +81,38 @@ def is_two_four(product: Product) -> bool:
     For a convolution that is the axis of input channels, for a matrix product the rows of the
     weight as it is multiplied. A weight of zeros only is not counted.
     """
-    axis = _summed_axis(product)
-    if product.is_depthwise or product.shape[axis] % _GROUP or len(product.shape) < 2:
+    if product.is_depthwise or len(product.shape) < 2:
         return False
-    return _is_sparse_along(product.weight(), axis)
+    zero = by_sum(product, product.weight() == 0)
+    return fulfils(zero, _TWO_FOUR) and not zero.all()
 
 
-def _summed_axis(product: Product) -> int:
-    if product.node.op_type == "Conv":
-        return 1
-    if product.node.op_type == "ConvTranspose":
-        return 0
-    return len(product.shape) - 2 if product.axis == len(product.shape) - 1 else 1
+def _zeros_of(product: Product) -> WeightSparsity:
+    zero = product.weight() == 0
+    zeros = int(np.count_nonzero(zero))
+    plain = len(product.shape) < 2 or product.is_depthwise or zeros in (0, zero.size)
+    split = None if plain else by_sum(product, zero)
+    return WeightSparsity(
+        node=product.node.name or "",
+        op_type=product.node.op_type,
+        shape=product.shape,
+        weights=math.prod(product.shape),
+        zeros=zeros,
+        patterns=() if split is None else _patterns(split),
+        blocks=() if split is None else tuple(_blocks(split)),
+    )
 
 
-def _is_sparse_along(weight: Array, axis: int) -> bool:
-    groups = np.moveaxis(weight, axis, -1).reshape(-1, _GROUP)
-    kept = np.count_nonzero(groups, axis=1)
-    return bool(kept.max(initial=0) <= _KEPT and kept.any())
+def _patterns(zero: Mask) -> tuple[str, ...]:
+    return tuple(text for text in PATTERNS if fulfils(zero, SparsityPattern.parse(text)))
+
+
+def _blocks(zero: Mask) -> Sequence[BlockShare]:
+    groups, outputs, inputs, taps = zero.shape
+    found = []
+    for rows, columns in BLOCKS:
+        count = groups * -(-outputs // rows) * -(-inputs // columns) * taps
+        share = zero_blocks(zero, rows, columns) / count
+        if share > _SHARE:
+            found.append(BlockShare(f"{rows}x{columns}", share))
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmopt.bench.budget import AUTO, NO_METRIC, Budget
 from bmopt.bench.metric_text import parse_metric
-from bmopt.calibration.learned.torch_access import require_torch
+from bmopt.differentiable.torch_access import require_torch
 from bmopt.errors import UsageError
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.steps import steps_of

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from bmopt.backends.registry import backend_for
+from bmopt.core.board import Board
 from bmopt.errors import ArtifactError, UsageError
+from bmopt.training.options import TrainOptions
 from bmopt.workflow import building
 from bmopt.workflow.artifact import Artifact, load_artifact, read_manifest, verified
 from bmopt.workflow.benching.options import BenchOptions
 from bmopt.workflow.benching.running import BenchResult, run_bench
 from bmopt.workflow.compiling import compile_model
+from bmopt.workflow.finetuning import FinetuneRecipe, FinetuneReport, finetune_model
 from bmopt.workflow.progress import Progress
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.samples import SampleOptions, Samples
@@ -73,11 +76,34 @@ def measure_subjects(
     own = {name: given.pop(name) for name in ("limit", "preprocess") if name in given}
     _require_known(given, BenchOptions)
     samples = SampleOptions(seed=given.get("seed", 0), **own)
+    if isinstance(board := given.get("board"), str):
+        given["board"] = Board.from_text(board) if board else None
     return run_bench(
         [os.fspath(subject) for subject in subjects],
         BenchOptions(data=data, samples=samples, **given),
         progress=progress,
     )
+
+
+def finetune_and_keep(
+    model: object,
+    *,
+    data: Samples,
+    teacher: object | None,
+    val: Samples | None,
+    out: str | os.PathLike[str] | None,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> FinetuneReport:
+    """Train a model and write it; see ``bmopt.finetune``."""
+    given = _tuples(options)
+    names = {field.name for field in dataclasses.fields(FinetuneRecipe)} - {"train"}
+    own = {name: given.pop(name) for name in names & set(given)}
+    _require_known(given, TrainOptions)
+    train: dict[str, Any] = {"train": TrainOptions(**given)}
+    recipe = FinetuneRecipe(data, teacher=teacher, val=val, **own, **train)
+    path = Path(out) if out is not None else default_out(model, "finetuned.onnx")
+    return finetune_model(model, path, recipe, progress=progress)
 
 
 def _is_child(path: Path, parent: str) -> bool:
@@ -103,7 +129,9 @@ def _recipe(
     return dataclasses.replace(recipe, **_tuples(options))
 
 
-def _require_known(options: Mapping[str, Any], kind: type[Recipe | BenchOptions]) -> None:
+def _require_known(
+    options: Mapping[str, Any], kind: type[Recipe | BenchOptions | TrainOptions]
+) -> None:
     names = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(options) - names):
         raise UsageError(f"unknown option {unknown[0]!r}; valid are {', '.join(sorted(names))}")

@@ -32,6 +32,7 @@ from bmopt.workflow.engines import MODEL, Opener, build_into, facts, read_option
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.half_feeds import NarrowingRunner, half_inputs
 from bmopt.workflow.measuring import measure_latency
+from bmopt.workflow.measuring_on_board import measured_on_board, require_board
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.shapes import engine_profiles, fix_shapes, parse_shapes, static_axes
 
@@ -56,6 +57,7 @@ def build_artifact(
     Raises:
         ArtifactError: ``path`` is no artifact, or damaged.
         UsageError: Its target has no engine to build, or ``shapes`` does not fit.
+        BoardError: The board that is named in ``changes`` cannot be reached.
         HostError: The engine cannot be built on this host.
         BuildError: The engine refuses the graph or the options.
     """
@@ -65,16 +67,22 @@ def build_artifact(
     manifest, target = artifact.verified(path)
     task = _task(path, target, shapes, changes or {})
     require_replaceable(out)
+    require_board(task.options.board, target, progress)
     golden = artifact.read_golden(path)
     with atomic_folder(out) as folder:
         _copy(path, folder)
-        progress.step("build engine")
+        progress.step("tune and build engine" if task.options.tune else "build engine")
         built = build_into(folder, task.backend, target, task.options, progress.advance)
         distance = {} if task.why_not_run else _record(task, folder, golden)
         if task.why_not_run:
             shutil.copytree(path / artifact.GOLDEN, folder / artifact.GOLDEN)
         artifact.write_manifest(folder, _facts(manifest, built, runs=not task.why_not_run))
     report = _report(task, out, built, distance, path)
+    report.update(
+        measured_on_board(
+            out, task.options.board, threads=1, seconds=duration_s, progress=progress
+        )
+    )
     report.update(_latency(task, out, [feeds for feeds, _ in golden], duration_s, progress))
     artifact.write_report(out, report)
     return CompileResult(out, report)

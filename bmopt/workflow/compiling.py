@@ -14,10 +14,13 @@ from bmopt.core.runner import Feeds
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import save_model
 from bmopt.workflow import artifact
-from bmopt.workflow.auditing import lint_rows, require_lint
+from bmopt.workflow.auditing import lint_rows, refusals_in, require_lint
 from bmopt.workflow.engines import MODEL, build_into, write_plan_to_build
+from bmopt.workflow.functions import function_rows
 from bmopt.workflow.half_feeds import narrowed
+from bmopt.workflow.kernel_differences import kernel_differences
 from bmopt.workflow.lowering import Lowered, engine_options, lower
+from bmopt.workflow.measuring_on_board import measured_on_board
 from bmopt.workflow.preparing import Job, optimized, prepare
 from bmopt.workflow.progress import Progress, Quiet
 from bmopt.workflow.quantizing import format_rules
@@ -27,6 +30,7 @@ from bmopt.workflow.samples import Samples
 from bmopt.workflow.source import as_file
 
 _GOLDEN_FEEDS = 2
+_PROFILE_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,9 @@ def compile_model(
         job = prepare(path, recipe, progress, calib=calib, val=val)
         progress.step("optimise")
         model, log = optimized(job)
+        if job.target.engine == "tvm":
+            # What it has no ops for is told before samples are run for nothing.
+            require_lint(job, model, refusals_in(log))
         lowered = lower(job, model)
         findings = require_lint(job, lowered.model)
         pool = job.pool()
@@ -73,15 +80,48 @@ def compile_model(
         report = measured(job, lowered, built, pool, out)
         if lowered.placed.table is not None:
             artifact.write_latency_table(out, lowered.placed.table.to_json())
+        report.update(
+            measured_on_board(
+                out,
+                "" if built is None else recipe.board,
+                threads=recipe.threads,
+                seconds=recipe.duration_s,
+                progress=progress,
+            )
+        )
+        report["functions"] = _functions(job, lowered, built, pool, out)
+        if built is not None and runs_here(job):
+            report["kernel_differences"] = kernel_differences(job, lowered, pool)
         report["lint"] = lint_rows(findings)
         report["passes"] = log
         artifact.write_report(out, report)
     return CompileResult(out, report)
 
 
+def _functions(
+    job: Job, lowered: Lowered, built: EngineBuild | None, pool: tuple[Feeds, ...], out: Path
+) -> list[dict[str, Any]] | None:
+    """Return what the report says of a library's functions; None of another engine."""
+    builder, recipe = job.backend.builder, job.recipe
+    if builder is None:
+        return None
+    seconds = min(_PROFILE_S, recipe.duration_s)
+    feeds = pool if runs_here(job) else ()
+    library = out / builder.engine_file
+    return function_rows(
+        library,
+        lowered.model,
+        job.target,
+        built,
+        feeds,
+        threads=recipe.threads,
+        seconds=seconds,
+    )
+
+
 def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> EngineBuild | None:
     # Of this host or not: a repeated run is to give the same artifact elsewhere too.
-    recipe = dataclasses.replace(job.recipe, target=str(job.target))
+    recipe = dataclasses.replace(job.recipe, target=str(job.target), board="")
     job.progress.step("write")
     with atomic_folder(out) as folder:
         save_model(lowered.model, folder / MODEL)
@@ -123,7 +163,7 @@ def _build(job: Job, lowered: Lowered, folder: Path) -> EngineBuild | None:
     if not job.able.build:
         write_plan_to_build(folder, options)
         return None
-    job.progress.step("build engine")
+    job.progress.step("tune and build engine" if options.tune else "build engine")
     return build_into(folder, job.backend, job.target, options, job.progress.advance)
 
 

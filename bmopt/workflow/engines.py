@@ -59,7 +59,9 @@ class Opener:
         path = graph
         if self.backend.builder is not None:
             path = scratch / self.backend.builder.engine_file
-            self.backend.builder.build(graph, path, self.target, self.options)
+            # What is opened only to be compared takes schedules that are there.
+            options = dataclasses.replace(self.options, tune="")
+            self.backend.builder.build(graph, path, self.target, options)
         opened = self.backend.open(path, self.target, threads=self.threads, options=self.options)
         with opened as runner:
             yield runner
@@ -88,8 +90,13 @@ def build_into(
 
 def engine_json(built: EngineBuild, options: BuildOptions) -> str:
     """Return what ``read_engine`` reads."""
-    document = {"build": dataclasses.asdict(built), "options": dataclasses.asdict(options)}
+    document = {"build": dataclasses.asdict(built), "options": _kept(options)}
     return json.dumps(document, indent=1) + "\n"
+
+
+def _kept(options: BuildOptions) -> dict[str, Any]:
+    """Return options as an artifact keeps them: it is the same whatever board it was tuned on."""
+    return {**dataclasses.asdict(options), "board": ""}
 
 
 def read_engine(folder: Path) -> EngineBuild | None:
@@ -128,7 +135,7 @@ def read_options(folder: Path) -> BuildOptions | None:
 
 def write_plan_to_build(folder: Path, options: BuildOptions) -> None:
     """Write down how the engine of the graph in ``folder`` is to be built on the device."""
-    document = {"build": None, "options": dataclasses.asdict(options)}
+    document = {"build": None, "options": _kept(options)}
     write_text(folder / ENGINE_FACTS, json.dumps(document, indent=1) + "\n")
 
 

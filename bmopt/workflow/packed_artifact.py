@@ -113,7 +113,7 @@ def read_packed(path: Path, platform: str, taken: set[str]) -> Packed:
         )
     return Packed(
         path,
-        _free_name(str(target), taken),
+        _free_name(target, taken),
         target,
         manifest,
         graph,
@@ -132,8 +132,8 @@ def _require_library(path: Path, engine: str, platform: str, manifest: Mapping[s
     require_runs_on(path / engine, platform)
 
 
-def _free_name(target: str, taken: set[str]) -> str:
-    plain = target.replace(":", "-").replace("+", "-").replace("/", "-")
+def _free_name(target: Target, taken: set[str]) -> str:
+    plain = target.file_name.replace("+", "-")
     names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
     return next(name for name in names if name not in taken)
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from bmopt.core.board import Board
 from bmopt.core.engine import COMPATS, BuildOptions, Compat, Profile
 from bmopt.core.ranges import METHODS
 from bmopt.core.target import HALVES
+from bmopt.core.tuning_budget import TuningBudget
 from bmopt.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -49,6 +51,9 @@ ENGINE_OPTIONS = (
     "sparse",
     "dla",
     "cuda_graph",
+    "tune",
+    "tuning_database",
+    "board",
     "build_timeout_s",
 )
 """Options of an engine and its build."""
@@ -100,6 +105,12 @@ class Recipe:
         sparse: Kernels for 2:4 sparsity: ``auto`` where the weights have it, ``on`` or ``off``.
         dla: Core of the deep learning accelerator; -1 for the GPU.
         cuda_graph: Runs of an engine are captured as a CUDA graph and replayed.
+        tune: What tuning the schedules of TVM's kernels may cost: a number of trials or a time,
+            as ``90s``, ``20min``; empty for nothing.
+        tuning_database: Folder of tuned schedules; empty for the one in the cache where something
+            is tuned.
+        board: Board that TVM's kernels are tuned on and the artifact is measured on, as
+            ``HOST:PORT``, ``HOST:PORT/KEY`` or ``tracker HOST:PORT/KEY``; empty for this host.
         build_timeout_s: Time limit of an engine's build in seconds.
         require_engine: Fail where the engine cannot be built, rather than write the graph alone.
     """
@@ -139,6 +150,9 @@ class Recipe:
     sparse: str = "auto"
     dla: int = -1
     cuda_graph: bool = False
+    tune: str = ""
+    tuning_database: str = ""
+    board: str = ""
     build_timeout_s: float = 3600.0
     require_engine: bool = False
 
@@ -171,6 +185,10 @@ class Recipe:
             raise UsageError(f"build-timeout {self.build_timeout_s}: give seconds, more than 0")
         if not -1 <= self.level <= 5:
             raise UsageError(f"builder level {self.level}: give 0 to 5, or -1 for the default")
+        if self.board:
+            Board.from_text(self.board)
+        if self.tune:
+            TuningBudget.parse(self.tune)
 
     def _check_demands(self) -> None:
         if not -math.inf < self.max_drop < math.inf:
@@ -211,6 +229,9 @@ class Recipe:
             sparse=self.sparse == "on" or (self.sparse == "auto" and has_sparse_weights),
             dla=None if self.dla < 0 else self.dla,
             cuda_graph=self.cuda_graph,
+            tune=self.tune,
+            tuning_database=self.tuning_database,
+            board=self.board,
             timeout_s=self.build_timeout_s,
         )
 

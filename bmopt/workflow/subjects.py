@@ -14,6 +14,7 @@ from bmopt.backends.openvino.files import weights_file
 from bmopt.backends.openvino.profile import profile_file
 from bmopt.backends.openvino.session import open_file
 from bmopt.backends.registry import backend_for, reference
+from bmopt.backends.tvm.profile import profile_library
 from bmopt.core.dataset import InputSpec
 from bmopt.core.digest import of_file, of_json
 from bmopt.core.profile import LayerProfile
@@ -23,7 +24,7 @@ from bmopt.errors import ModelError, UsageError
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import input_specs, load_model
 from bmopt.workflow.artifact import checked_artifact, load_artifact
-from bmopt.workflow.engines import MODEL
+from bmopt.workflow.engines import MODEL, read_engine
 from bmopt.workflow.files import size_on_disk
 from bmopt.workflow.stand_in import is_foreign
 
@@ -176,13 +177,23 @@ def _open_artifact(text: str, path: Path, threads: int, *, any_host: bool) -> Su
         inputs=input_specs(load_model(graph)),
         runner=artifact.runner,
         graph=graph,
-        profile=None if artifact.is_stand_in else _profiler(Target.parse(target), graph),
+        profile=None if artifact.is_stand_in else _profiler(Target.parse(target), graph, engine),
     )
 
 
-def _profiler(target: Target, graph: Path) -> Profiler | None:
-    """Return what profiles a graph on ONNX Runtime's CPU provider; None of another engine."""
+def _profiler(target: Target, graph: Path, engine: Path | None) -> Profiler | None:
+    """Return what profiles an artifact; None where its engine does not tell."""
+    if target.engine == "tvm" and engine is not None:
+        return _tvm_profiler(engine)
     return None if is_foreign(target) else _ort_profiler(graph)
+
+
+def _tvm_profiler(library: Path) -> Profiler:
+    built = read_engine(library.parent)
+    kernels = () if built is None else built.kernels
+    return lambda feeds, threads, seconds: profile_library(
+        library, kernels, feeds, threads=threads, seconds=seconds
+    )
 
 
 def _ort_profiler(graph: Path) -> Profiler:

@@ -19,7 +19,7 @@ from bmopt.bench.noise import floor_of, parted
 from bmopt.bench.schedule import Lane, LocalVariant, Stamps
 from bmopt.core.measurement import Measurement, Settings
 from bmopt.core.runner import Array, Feeds, Runner
-from bmopt.errors import DataError, UsageError
+from bmopt.errors import BmoptError, BoardError, DataError, UsageError
 from tests.bench.scripted import NOWHERE, QUIET, ScriptedClock, ScriptedRunner, feeds, noisy
 
 MS = 1e6
@@ -157,9 +157,15 @@ class ScriptedVariant:
     """Takes turns on a scripted clock, until its ``last`` block."""
 
     def __init__(
-        self, name: str, clock: ScriptedClock, ns: float, last: int | None = None
+        self,
+        name: str,
+        clock: ScriptedClock,
+        ns: float,
+        last: int | None = None,
+        kind: type[BmoptError] = DataError,
     ) -> None:
         self.name = name
+        self._kind = kind
         self._local = LocalVariant(
             Lane(name, ScriptedRunner(name, clock, lambda _: ns, []).run, feeds()), clock
         )
@@ -167,12 +173,12 @@ class ScriptedVariant:
 
     def warm_up(self, limit_ns: int) -> int:
         if self._left == 0:
-            raise DataError(f"{self.name} does not start")
+            raise self._kind(f"{self.name} does not start")
         return self._local.warm_up(limit_ns)
 
     def block(self, least_ns: int) -> tuple[Stamps, Stamps]:
         if self._left == 0:
-            raise DataError(f"{self.name} gave up")
+            raise self._kind(f"{self.name} gave up")
         self._left = None if self._left is None else self._left - 1
         return self._local.block(least_ns)
 
@@ -206,6 +212,33 @@ def test_a_variant_that_fails_is_left_out_with_all_its_blocks() -> None:
     assert [block.index for block in found.measurement.blocks] == list(range(32))
     assert ratio(found.measurement, "a", "d").verdict == "equivalent"
     assert "warm_up.c.inferences" not in found.measurement.environment.facts
+
+
+def test_turns_before_a_machine_dropped_off_are_kept() -> None:
+    clock = ScriptedClock()
+    found = race(
+        clock,
+        ScriptedVariant("a", clock, 2 * MS),
+        ScriptedVariant("b", clock, 3 * MS, last=5, kind=BoardError),
+        ScriptedVariant("c", clock, 3 * MS, last=5, kind=BoardError),
+    )
+    assert list(found.failures) in (["b"], ["c"])
+    assert found.measurement is not None
+    assert found.measurement.variants == ("a", "b", "c")
+    assert len(found.measurement.blocks) == 2 * 2 * 3
+    assert ratio(found.measurement, "a", "b").ratio == pytest.approx(1.5)
+
+
+def test_a_machine_that_was_never_there_is_left_out() -> None:
+    clock = ScriptedClock()
+    found = race(
+        clock,
+        ScriptedVariant("a", clock, 2 * MS),
+        ScriptedVariant("b", clock, 3 * MS, last=0, kind=BoardError),
+    )
+    assert list(found.failures) == ["b"]
+    assert found.measurement is not None
+    assert found.measurement.variants == ("a",)
 
 
 def test_nothing_is_measured_where_all_fail() -> None:

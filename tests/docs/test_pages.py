@@ -13,6 +13,7 @@ import pytest
 
 from bmopt.backends.nvinfer.lint import RULES
 from bmopt.backends.nvinfer.schemes import scheme_for
+from bmopt.backends.tvm.lint import RULES as TVM_RULES
 from bmopt.cli.engine_options import add_engine
 from bmopt.cli.main import VERBS
 from bmopt.cli.verb import Verb
@@ -107,6 +108,12 @@ def test_tensorrt_page_has_exactly_the_rules_of_the_linter() -> None:
     text = section("tensorrt.md", "Lint rules")
     written = re.findall(r"^\| `(TRT\d+)` \| (.*) \| (.*) \| (.*) \|$", text, flags=re.MULTILINE)
     assert written == [(rule.id, rule.name, rule.level, rule.summary) for rule in RULES]
+
+
+def test_tvm_page_has_exactly_the_rules_of_the_linter() -> None:
+    text = section("tvm.md", "What is taken, and what is refused")
+    written = re.findall(r"^ *\| `(TVM\d+)` \| (.*) \| (.*) \| (.*) \|$", text, flags=re.MULTILINE)
+    assert written == [(rule.id, rule.name, rule.level, rule.summary) for rule in TVM_RULES]
 
 
 def test_tensorrt_page_has_the_rules_of_placement() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bmopt.core.runner import Array
 from bmopt.graph.products import product_of
-from bmopt.graph.sparsity import has_two_four, is_two_four
+from bmopt.graph.sparsity import has_two_four, is_two_four, sparsity_of
 from tests.rewriting import parse
 
 CONV = "g (float[1,8,5,5] x) => (float y) { y = Conv(x, w) }"
@@ -57,3 +57,37 @@ def test_channels_that_do_not_divide_into_fours() -> None:
     product = product_of(model_of(CONV, np.zeros((6, 6, 3, 3), np.float32)).graph[0])
     assert product is not None
     assert not is_two_four(product)
+
+
+def test_zeros_and_their_patterns_are_told() -> None:
+    weight = sparse((6, 8, 3, 3), 1, 1)
+    weight[:, 4:] = 0
+    found = sparsity_of(model_of(CONV, weight))
+    assert len(found) == 1
+    assert (found[0].op_type, found[0].shape) == ("Conv", (6, 8, 3, 3))
+    assert (found[0].weights, found[0].zeros) == (432, 378)
+    assert found[0].patterns == ("1:4", "2:4", "1:2", "2:8", "4:8")
+    assert {one.block: one.share for one in found[0].blocks} == {
+        "1x4": 0.5,
+        "4x1": 0.875,
+        "4x4": 0.5,
+    }
+
+
+def test_a_dense_weight_and_one_of_zeros_have_no_pattern() -> None:
+    for weight in (np.ones((6, 8, 3, 3), np.float32), np.zeros((6, 8, 3, 3), np.float32)):
+        (found,) = sparsity_of(model_of(CONV, weight))
+        assert found.patterns == ()
+        assert found.blocks == ()
+
+
+def test_products_inside_bodies_are_told() -> None:
+    model = parse(
+        """g (bool c, float[1,4] x) => (float[1,2] y)
+        <float[4,2] w = {1,0,2,0,0,3,0,4}>
+        { y = If(c) <
+            then_branch = t () => (float[1,2] a) { a = MatMul(x, w) },
+            else_branch = e () => (float[1,2] b) { b = MatMul(x, w) } > }"""
+    )
+    found = sparsity_of(model)
+    assert [one.patterns for one in found] == [("2:4",), ("2:4",)]

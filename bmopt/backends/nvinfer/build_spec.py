@@ -124,6 +124,8 @@ def check_options(target: Target, options: BuildOptions) -> None:
         raise BuildError(f"workspace of {options.workspace_bytes} bytes: give a positive size")
     if options.dla is not None and options.dla < 0:
         raise BuildError(f"DLA core {options.dla}: cores are numbered from 0")
+    if options.tune or options.tuning_database:
+        raise BuildError(f"{target}: only TVM's kernels are tuned; leave out --tune")
     if target.engine == "rtx":
         _check_rtx(target, options)
 

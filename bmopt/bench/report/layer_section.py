@@ -43,16 +43,18 @@ def _subject(run: Run, index: int, layers: LayerTimes) -> list[Markup]:
     rows = sorted(layers.rows, key=lambda row: -row.ns)
     whole = sum(row.ns for row in rows) + max(layers.unattributed_ns, 0.0)
     longest = max([row.ns for row in rows] + [layers.unattributed_ns, 1.0])
-    cells = [_row(row, whole, longest) for row in rows]
+    schedules = ("schedule",) if any(row.schedule for row in rows) else ()
+    cells = [(*_row(row, whole, longest), *(row.schedule for _ in schedules)) for row in rows]
     rest = layers.unattributed_ns
     share = percent(rest / whole if whole else None, 1)
     name = element("em", "not attributed")
     last: tuple[Child, ...] = (
         name, "", "", time_text(rest), share, bar(rest / longest, "c0"), "", NONE,
+        *("" for _ in schedules),
     )  # fmt: skip
     caption = f"{layers.subject}: {time_text(whole)} per inference while profiled"
     return [
-        folded(_HEADERS, cells, _NUMBERS, caption, (last,)),
+        folded((*_HEADERS, *schedules), cells, _NUMBERS, caption, (last,)),
         roofline_chart(f"{run.prefix}-roof-{index}", layers),
     ]
 

@@ -52,10 +52,10 @@ def page(runs: Sequence[Run]) -> str:
         element("main", overview, *(_part(one) for one in numbered)),
         element("script", Markup(_file("script.js"))),
     )
-    return f"<!doctype html>\n{element('html', _head(title), body, lang='en')}\n"
+    return f"<!doctype html>\n{element('html', head(title), body, lang='en')}\n"
 
 
-def _head(title: str) -> Markup:
+def head(title: str) -> Markup:
     """Return the head; the policy lets the browser fetch nothing and run this one script."""
     digest = base64.b64encode(hashlib.sha256(_file("script.js").encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

@@ -10,11 +10,13 @@ from typing import Any
 from bmopt.core.board import Board, BoardFacts
 from bmopt.core.conversation import Conversation, Told
 from bmopt.errors import BmoptError, BoardError
+from bmopt.workflow.benching.board_worker import DISCONNECTED
 from bmopt.workflow.benching.options import BenchOptions
 from bmopt.workflow.benching.workers import Worker
 
 _WORKER = "bmopt.workflow.benching.board_worker"
 _CONNECTING_S = 30.0
+_PARTING_S = 10.0
 
 
 class BoardHub:
@@ -94,7 +96,18 @@ class BoardHub:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._disconnect()
         self._talk.close()
+
+    def _disconnect(self) -> None:
+        """End the connection in order: a server that finds it torn serves nobody any more.
+
+        After Ctrl-C, the answer to what was interrupted comes first.
+        """
+        for _ in range(2):
+            with contextlib.suppress(BmoptError):
+                if self._talk.ask("disconnect", timeout_s=_PARTING_S) == DISCONNECTED:
+                    return
 
 
 class BoardWorker(Worker):

@@ -11,9 +11,13 @@ from typing import Any
 
 from bmopt.core.board import Board, BoardFacts, BoardLink
 from bmopt.core.conversation import Command, Told
+from bmopt.core.measurement import Fact
 from bmopt.workflow.benching.opened import Opened, opened
 from bmopt.workflow.benching.worker import Engine
 from bmopt.workflow.boards import link_to, open_on_board
+
+DISCONNECTED = "disconnected"
+"""The answer to ``disconnect``."""
 
 _COMMANDS = (
     "open",
@@ -44,7 +48,7 @@ class BoardEngine(Engine):
         self._subject = open_on_board(text, self._link, threads=threads)
         self._runner = self._wrapped(self._subject.runner)
         facts = self._link.facts
-        settings = {
+        settings: dict[str, Fact] = {
             "board": str(self._board),
             "board_architecture": facts.architecture,
             "board_cpu": facts.cpu,
@@ -82,7 +86,8 @@ class BoardEngines:
 
     def commands(self) -> Mapping[str, Command]:
         """Return every command by its name."""
-        return {"connect": self.connect, "close": self.close, "ask": self.ask}
+        methods = (self.connect, self.ask, self.close, self.disconnect)
+        return {method.__name__: method for method in methods}
 
     def connect(self, tell: Told, *, board: Board, patience_s: float) -> BoardFacts:
         """Connect to the board."""
@@ -90,15 +95,22 @@ class BoardEngines:
         self._board, self._link = board, link_to(board, timeout_s=patience_s)
         return self._link.facts
 
-    def ask(
-        self, tell: Told, *, subject: int, request: str, given: Mapping[str, Any]
-    ) -> Any:  # noqa: ANN401 - whatever the command returns
+    def ask(self, tell: Told, *, subject: int, request: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the command returns
         """Answer a command of ``Engine`` for one of the subjects."""
         assert self._board is not None
         assert self._link is not None
         if subject not in self._engines:
             self._engines[subject] = BoardEngine(self._board, self._link)
         return self._engines[subject].commands()[request](tell, **given)
+
+    def disconnect(self, tell: Told) -> str:
+        """End the connection."""
+        for subject in tuple(self._engines):
+            self.close(tell, subject=subject)
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.__exit__(None, None, None)
+        return DISCONNECTED
 
     def close(self, tell: Told, *, subject: int) -> None:
         """Forget a subject."""

@@ -231,7 +231,9 @@ def _warnings(session: Session, *, interrupted: bool) -> list[str]:
     if document.measurement is not None:
         environment = Environment(document.environment)
         floor = None if document.noise_floor is None else floor_of(document.noise_floor)
-        found += warnings_of(document.measurement, environment, floor)
+        far = [name for name in session.names if session.ran_on_board(name)]
+        ran_here = any(name not in far for name in document.measurement.variants)
+        found += warnings_of(document.measurement, environment, floor, ran_here=ran_here)
     found += [*session.problems, *session.notes]
     if interrupted:
         found.append("interrupted: what had ended by then is here, the rest is missing")

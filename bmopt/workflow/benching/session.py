@@ -107,7 +107,7 @@ class Session:
         if board is None:
             return
         if not any(runs_on_boards(subject.spec) for subject in self.document.subjects):
-            raise UsageError(f"board {board}: no subject is an artifact that was compiled for tvm-*")
+            raise UsageError(f"board {board}: no subject is an artifact compiled for tvm-*")
         self.progress.step(f"connecting to {board}")
         hub = BoardHub(board, timeout_s=self.options.timeout_s)
         self._hub = self._stack.enter_context(hub)
@@ -119,6 +119,10 @@ class Session:
                 "board.cores": hub.facts.cores,
             }
         )
+
+    def ran_on_board(self, name: str) -> bool:
+        """Whether a subject runs, or ran, on another machine."""
+        return name in self._workers and self._workers[name].on_board
 
     @property
     def board_threads(self) -> int:
