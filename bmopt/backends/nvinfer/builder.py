@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from bmopt.backends.nvinfer import sdk
@@ -15,16 +12,14 @@ from bmopt.backends.nvinfer.build_spec import BuildOutcome, BuildSpec, check_opt
 from bmopt.backends.nvinfer.inspector import parse_inspection
 from bmopt.backends.nvinfer.layers import read_layers
 from bmopt.backends.nvinfer.own_gpus import own_sms
+from bmopt.core.build_child import Progress, build_apart, require_built
 from bmopt.core.engine import BuildOptions, EngineBuild, Kernel
 from bmopt.core.files import atomic_file
-from bmopt.core.isolate import start_isolated
 from bmopt.core.target import Target
-from bmopt.errors import BuildError, HostError, IsolatedToolError
+from bmopt.errors import HostError
 
 _WORKER = "bmopt.backends.nvinfer.worker"
 _FILES = {"trt": "engine.plan", "rtx": "engine.rtx"}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,41 +71,17 @@ class NvinferBuilder:
 
 
 def _run(spec: BuildSpec, progress: Progress | None) -> BuildOutcome:
-    path = spec.folder / "spec.json"
-    path.write_text(spec.to_json(), encoding="utf-8")
-    start_ns = time.monotonic_ns()
-    child = start_isolated(
-        [sys.executable, "-m", _WORKER, str(path)],
-        timeout_s=spec.options.timeout_s,
+    text = build_apart(
+        _WORKER,
+        spec.to_json(),
+        spec.outcome,
         name=f"building with {spec.name}",
-        listen=lambda line: _tell(line, progress),
-        # Where no file of the user's can be taken for a module.
-        folder=spec.folder,
+        timeout_s=spec.options.timeout_s,
+        progress=progress,
+        cause=lambda: cause_in(read_log(spec.log)),
     )
-    try:
-        child.wait()
-    except IsolatedToolError as error:
-        late = (time.monotonic_ns() - start_ns) / 1e9 >= spec.options.timeout_s
-        advice = "; allow it more with --build-timeout" if late else ""
-        cause = cause_in(read_log(spec.log))
-        said = f"; its log says: {cause}" if cause else ""
-        raise IsolatedToolError(f"{error}{said}{advice}") from error
-    if not spec.outcome.is_file():
-        raise IsolatedToolError(f"building with {spec.name} ended without an outcome")
-    return _checked(BuildOutcome.from_json(spec.outcome.read_text(encoding="utf-8")))
-
-
-def _tell(line: str, progress: Progress | None) -> None:
-    done, _, total = line.partition(" ")
-    if progress is not None and done.isdigit() and total.isdigit():
-        progress(int(done), int(total))
-
-
-def _checked(outcome: BuildOutcome) -> BuildOutcome:
-    if outcome.error == HostError.__name__:
-        raise HostError(outcome.message)
-    if outcome.error:
-        raise BuildError(outcome.message)
+    outcome = BuildOutcome.from_json(text)
+    require_built(outcome.error, outcome.message)
     return outcome
 
 

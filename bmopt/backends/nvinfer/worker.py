@@ -7,7 +7,6 @@ outcome is written whenever the SDK answered, also when it refused.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from bmopt.backends.nvinfer.build_spec import BuildOutcome, BuildSpec
 from bmopt.backends.nvinfer.native import Native
 from bmopt.backends.nvinfer.sdk_log import sdk_logger
 from bmopt.backends.nvinfer.worker_progress import ProgressWriter, monitor
+from bmopt.core.build_child import own_stdout
 from bmopt.errors import BuildError, HostError
 
 _UNTOLD = "TensorRT does not describe this engine, so its kernels are not known"
@@ -37,17 +37,10 @@ def main(path: Path) -> None:
     """Build what the spec in the file ``path`` asks for."""
     spec = BuildSpec.from_json(path.read_text(encoding="utf-8"))
     try:
-        outcome = build(spec, _own_stdout())
+        outcome = build(spec, own_stdout())
     except (BuildError, HostError) as error:
         outcome = BuildOutcome(error=type(error).__name__, message=str(error))
     spec.outcome.write_text(outcome.to_json(), encoding="utf-8")
-
-
-def _own_stdout() -> TextIO:
-    """Return standard output, and send what the SDK prints there to standard error."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return ours
 
 
 def build(spec: BuildSpec, progress: TextIO) -> BuildOutcome:

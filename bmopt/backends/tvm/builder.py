@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from bmopt import errors
 from bmopt.backends.tvm import probe
 from bmopt.backends.tvm.build_spec import OBJECTS_SUFFIX, BuildOutcome, BuildSpec, check_options
 from bmopt.backends.tvm.targets import HOST, compiler_for, device_for, package_of
 from bmopt.backends.tvm.tuning.asked import database_folder, tuning_limit_s
+from bmopt.core.build_child import Progress, build_apart, require_built
 from bmopt.core.engine import BuildOptions, EngineBuild
 from bmopt.core.files import atomic_file
 from bmopt.core.host import host_facts
-from bmopt.core.isolate import start_isolated
 from bmopt.core.target import Target
-from bmopt.errors import HostError, IsolatedToolError
+from bmopt.errors import HostError
 
 ENGINE_NAME = "tvm"
 """What a manifest calls the engine."""
@@ -29,8 +25,6 @@ OBJECTS = "model.tar"
 """Files of a compiled model; the second has the objects to link where nothing links here."""
 
 _WORKER = "bmopt.backends.tvm.worker"
-
-Progress = Callable[[int, int], None]
 
 
 class TvmBuilder:
@@ -67,7 +61,7 @@ class TvmBuilder:
         limit_s = options.timeout_s + tuning_limit_s(target, options)
         with tempfile.TemporaryDirectory(prefix="bmopt-build-") as folder:
             spec, advice = _spec(graph, Path(folder), target, options)
-            outcome = _run(spec, Path(folder), limit_s, progress)
+            outcome = _run(spec, limit_s, progress)
             # What TVM exports is told by the suffix, which a scratch file has not.
             place = out if spec.compiler else out.with_suffix(OBJECTS_SUFFIX)
             with atomic_file(place) as scratch:
@@ -122,39 +116,15 @@ def _devices(target: Target, spec: BuildSpec) -> tuple[str, ...]:
     return (name, cpu) if name == "host" and cpu else (name,)
 
 
-def _run(
-    spec: BuildSpec, folder: Path, timeout_s: float, progress: Progress | None
-) -> BuildOutcome:
-    path = folder / "spec.json"
-    path.write_text(spec.to_json(), encoding="utf-8")
-    start_ns = time.monotonic_ns()
-    child = start_isolated(
-        [sys.executable, "-m", _WORKER, str(path)],
-        timeout_s=timeout_s,
+def _run(spec: BuildSpec, timeout_s: float, progress: Progress | None) -> BuildOutcome:
+    text = build_apart(
+        _WORKER,
+        spec.to_json(),
+        spec.outcome,
         name="compiling with TVM",
-        listen=lambda line: _tell(line, progress),
-        # Where no file of the user's can be taken for a module.
-        folder=folder,
+        timeout_s=timeout_s,
+        progress=progress,
     )
-    try:
-        child.wait()
-    except IsolatedToolError as error:
-        late = (time.monotonic_ns() - start_ns) / 1e9 >= timeout_s
-        advice = "; allow it more with --build-timeout" if late else ""
-        raise IsolatedToolError(f"{error}{advice}") from error
-    if not spec.outcome.is_file():
-        raise IsolatedToolError("compiling with TVM ended without an outcome")
-    return _checked(BuildOutcome.from_json(spec.outcome.read_text(encoding="utf-8")))
-
-
-def _tell(line: str, progress: Progress | None) -> None:
-    done, _, total = line.partition(" ")
-    if progress is not None and done.isdigit() and total.isdigit():
-        progress(int(done), int(total))
-
-
-def _checked(outcome: BuildOutcome) -> BuildOutcome:
-    if outcome.error:
-        kind: type[errors.BmoptError] = getattr(errors, outcome.error)
-        raise kind(outcome.message)
+    outcome = BuildOutcome.from_json(text)
+    require_built(outcome.error, outcome.message)
     return outcome

@@ -7,7 +7,6 @@ it likes. It says how far it is on standard output, and how it ended in the spec
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import time
 import warnings
@@ -36,6 +35,7 @@ from bmopt.backends.tvm.tuning.session import compared_libraries, database_of, d
 from bmopt.backends.tvm.tuning.tasks import Chosen, KernelWriter, nothing
 from bmopt.backends.tvm.tuning.timing import Comparison
 from bmopt.backends.tvm.tuning.tuner import Tuned
+from bmopt.core.build_child import own_stdout, tell
 from bmopt.core.engine import Kernel
 from bmopt.errors import BmoptError, BuildError, ModelError
 
@@ -46,18 +46,11 @@ def main(path: Path) -> None:
     """Compile what the spec in the file ``path`` asks for."""
     spec = BuildSpec.from_json(path.read_text(encoding="utf-8"))
     try:
-        outcome = build(spec, _own_stdout())
+        outcome = build(spec, own_stdout())
     except BmoptError as error:
         kind = BuildError if isinstance(error, ModelError) else type(error)
         outcome = BuildOutcome(error=kind.__name__, message=str(error))
     spec.outcome.write_text(outcome.to_json(), encoding="utf-8")
-
-
-def _own_stdout() -> TextIO:
-    """Return standard output, and send what TVM prints there to standard error."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return ours
 
 
 def build(spec: BuildSpec, progress: TextIO) -> BuildOutcome:
@@ -163,8 +156,7 @@ def _signature(spec: BuildSpec, model: onnx.ModelProto, version: str) -> Signatu
 
 def _tell(progress: TextIO | None, done: int) -> None:
     if progress is not None:
-        progress.write(f"{done} {_STEPS}\n")
-        progress.flush()
+        tell(progress, done, _STEPS)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 
-from bmopt.backends.nvinfer import builder as module
 from bmopt.backends.nvinfer import sdk
 from bmopt.backends.nvinfer.builder import NvinferBuilder
+from bmopt.core import build_child
 from bmopt.core.engine import BuildOptions, EngineBuild, Profile
 from bmopt.core.isolate import IsolatedProcess, start_isolated
 from bmopt.core.target import Target
@@ -226,7 +226,7 @@ def test_what_rtx_cannot_do_is_refused_before_it_starts(
     def started(*_: Any, **__: Any) -> None:
         pytest.fail("a process was started")
 
-    monkeypatch.setattr(module, "start_isolated", started)
+    monkeypatch.setattr(build_child, "start_isolated", started)
     _require_refused(tmp_path, message, options=options)
 
 
@@ -257,7 +257,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[IsolatedProcess]:
         started.append(start_isolated(*arguments, **options))
         return started[-1]
 
-    monkeypatch.setattr(module, "start_isolated", start)
+    monkeypatch.setattr(build_child, "start_isolated", start)
     return started
 
 
