@@ -1,7 +1,7 @@
 """bmopt: the fastest artifact that keeps a trained network's accuracy, and the proof of both.
 
-``compile`` makes an artifact, ``load`` opens one, ``measure`` measures several beside each other;
-each imports what it needs when called.
+``compile`` makes an artifact, ``load`` opens one, ``measure`` measures several beside each other,
+``finetune`` trains a model; each imports what it needs when called.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from bmopt.workflow.artifact import Artifact
     from bmopt.workflow.benching.running import BenchResult
+    from bmopt.workflow.finetuning import FinetuneReport
     from bmopt.workflow.progress import Progress
     from bmopt.workflow.samples import Samples
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile", "load", "measure"]
+__all__ = ["__version__", "compile", "finetune", "load", "measure"]
 
 
 def compile(
@@ -120,3 +121,41 @@ def measure(
     from bmopt.workflow.api import measure_subjects
 
     return measure_subjects(subjects, data=data, progress=progress, options=options)
+
+
+def finetune(
+    model: object,
+    *,
+    data: Samples,
+    teacher: object | None = None,
+    val: Samples | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401 - the training's options, each checked there
+) -> FinetuneReport:
+    """Train a model by labels, or to be like a teacher, and write it as ONNX again.
+
+    Args:
+        model: As for ``compile``, without a torch module.
+        data: Training samples, in the forms that ``compile`` takes.
+        teacher: The model that it is to be like, in the forms of ``model``.
+        val: Samples that judge; some of ``data`` are held out for that if not given.
+        out: The file to write; ``<model>.finetuned.onnx`` in the current folder if not given.
+        progress: Who is told how far the work is.
+        options: Any other option of ``bmopt.workflow.finetuning.FinetuneRecipe`` and of
+            ``bmopt.training.options.TrainOptions``, by name.
+
+    Raises:
+        BmoptError: As ``bmopt finetune`` would report it.
+    """
+    from bmopt.workflow.api import finetune_and_keep
+
+    return finetune_and_keep(
+        model,
+        data=data,
+        teacher=teacher,
+        val=val,
+        out=out,
+        progress=progress,
+        options=options,
+    )

@@ -53,7 +53,7 @@ def agreement(model: ir.Model, other: ir.Model) -> float:
 
 def test_a_pruned_model_is_distilled_into_a_file_like_it(pruned: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.onnx"
-    course = {**QUICK, "epochs": 10, "batch": 16, "learning_rate": 3e-3}
+    course = {**QUICK, "epochs": 5, "batch": 16, "learning_rate": 3e-3}
     report = bmopt.finetune(pruned, data=CALIB, teacher=DEMO.model, val=VAL, out=out, **course)
     before, after, teacher = load_model(pruned), load_model(out), load_model(DEMO.model)
     for side in ("inputs", "outputs"):

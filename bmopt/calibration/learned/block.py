@@ -16,11 +16,11 @@ from bmopt.calibration.learned.descent import Deadline, Descent
 from bmopt.calibration.learned.learnable import Learnable, Learned
 from bmopt.calibration.learned.moving import Moving
 from bmopt.calibration.learned.options import LearnOptions
-from bmopt.calibration.learned.program import Place, Program
 from bmopt.calibration.learned.soft_rounding import SoftRounding
-from bmopt.calibration.learned.torch_access import Tensor, Torch
 from bmopt.calibration.learned.weight import is_held_out
 from bmopt.core.runner import Array
+from bmopt.differentiable.program import Place, Program
+from bmopt.differentiable.torch_access import Tensor, Torch
 
 _SURE = 2.0
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.calibration.learned.cutting import Unit, cut_blocks, split_alone
-from bmopt.calibration.learned.program import unsupported
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Array
+from bmopt.differentiable.program import unsupported
 from bmopt.graph.pieces import is_constant_node, live_nodes, names_read
 from bmopt.graph.products import clip_bounds
 from bmopt.graph.values import is_op

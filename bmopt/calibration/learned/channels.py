@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmopt.calibration.learned.torch_access import Tensor
+from bmopt.differentiable.torch_access import Tensor
 
 
 class Channels:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmopt.calibration.learned.moving import Moving
 from bmopt.calibration.learned.options import LearnOptions
-from bmopt.calibration.learned.torch_access import Tensor, Torch
+from bmopt.differentiable.torch_access import Tensor, Torch
 
 _WARM_UP = 0.2
 _DULL, _SHARP = 20.0, 2.0

@@ -13,7 +13,6 @@ import dataclasses
 import onnx_ir as ir
 
 from bmopt.calibration.learned.options import LearnOptions
-from bmopt.calibration.learned.torch_access import repeatable, require_torch
 from bmopt.calibration.learned.walk import Progress, Walk
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.stream import first_batches
@@ -21,6 +20,7 @@ from bmopt.core.corrections import Corrections
 from bmopt.core.dataset import Dataset
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import OpenModel
+from bmopt.differentiable.torch_access import repeatable, require_torch
 from bmopt.errors import DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bmopt.calibration.learned.soft_rounding import SoftRounding
-from bmopt.calibration.learned.torch_access import Tensor, Torch
+from bmopt.differentiable.torch_access import Tensor, Torch
 
 
 class Moving:

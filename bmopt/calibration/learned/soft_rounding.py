@@ -10,20 +10,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bmopt.calibration.learned.torch_access import Tensor, Torch
 from bmopt.core.runner import Array
+from bmopt.differentiable.torch_access import Tensor, Torch
 
 _LOW, _HIGH = -0.1, 1.1
 _NEAREST_END = 0.01
 _FAR = 0.2
 """From the start, at first: it may have moved on purpose from what it was rounded from."""
+_SPARSE = 0.2
+"""A weight of which this part is zero was made sparse."""
 
 
 class SoftRounding:
     """A weight's whole numbers.
 
     ``low`` is chosen so that the start is one of the two ends and the other lies on the side of
-    the number that the start was rounded from.
+    the number that the start was rounded from. Zeros of a sparse weight do not move.
 
     Args:
         torch: The torch module.
@@ -44,11 +46,16 @@ class SoftRounding:
         self._low = torch.from_numpy(low.astype(np.float32))
         logit = np.log(inner / (1 - inner)).astype(np.float32)
         self.variable: Tensor = torch.from_numpy(logit).requires_grad_(True)
+        fixed = (start == 0) & (ideal == 0)
+        self._free: Tensor | None = None
+        if fixed.mean() >= _SPARSE:
+            self._free = torch.from_numpy((~fixed).astype(np.float32))
 
     def shares(self) -> Tensor:
         """Return ``h``, in [0, 1]."""
         stretched = self._torch.sigmoid(self.variable) * (_HIGH - _LOW) + _LOW
-        return stretched.clamp(0.0, 1.0)
+        shares: Tensor = stretched.clamp(0.0, 1.0)
+        return shares if self._free is None else shares * self._free
 
     def soft(self) -> Tensor:
         """Return the numbers as they are now, float32 and differentiable."""

@@ -16,8 +16,6 @@ from bmopt.calibration.learned.cutting import Unit
 from bmopt.calibration.learned.descent import Deadline
 from bmopt.calibration.learned.learnable import Learnable, Learned, learnable
 from bmopt.calibration.learned.options import LearnOptions
-from bmopt.calibration.learned.program import Program
-from bmopt.calibration.learned.torch_access import require_torch
 from bmopt.calibration.learned.weight import is_held_out
 from bmopt.calibration.sequence.likeness import ChannelFit
 from bmopt.calibration.sequence.shelf import Shelf
@@ -26,6 +24,8 @@ from bmopt.core.corrections import Corrections, Replacement
 from bmopt.core.dataset import Batch
 from bmopt.core.plan import QuantPlan
 from bmopt.core.runner import Array, OpenModel
+from bmopt.differentiable.program import Program
+from bmopt.differentiable.torch_access import require_torch
 
 _BLOCK_BYTES = 512 << 20
 _FLOAT = "\0float"

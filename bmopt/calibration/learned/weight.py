@@ -15,8 +15,8 @@ from bmopt.calibration.learned.descent import Deadline, Descent
 from bmopt.calibration.learned.moving import Moving
 from bmopt.calibration.learned.options import LearnOptions
 from bmopt.calibration.learned.soft_rounding import SoftRounding
-from bmopt.calibration.learned.torch_access import Tensor, Torch, repeatable, require_torch
 from bmopt.core.runner import Array
+from bmopt.differentiable.torch_access import Tensor, Torch, repeatable, require_torch
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import math
 
 import onnx_ir as ir
 
-from bmopt.calibration.learned.call import Call, Op, with_constants
-from bmopt.calibration.learned.ops_product import pads_of, torch_pads
-from bmopt.calibration.learned.torch_access import Tensor
+from bmopt.differentiable.call import Call, Op, with_constants
+from bmopt.differentiable.ops_product import pads_of, torch_pads
+from bmopt.differentiable.torch_access import Tensor
 
 
 def _max_pool(call: Call) -> Tensor:
@@ -52,14 +52,25 @@ def _global_average(call: Call) -> Tensor:
     return x.mean(dim=tuple(range(2, x.dim())), keepdim=True)
 
 
-def _reduce_mean(call: Call) -> Tensor:
+def _global_max(call: Call) -> Tensor:
     x = call.inputs[0]
     assert x is not None
-    axes = call.integers("axes") or call.constant(1) or []
-    if not axes and call.integer("noop_with_empty_axes", 0):
-        return x
-    every = tuple(axes or range(x.dim()))
-    return x.mean(dim=every, keepdim=bool(call.integer("keepdims", 1)))
+    return x.amax(dim=tuple(range(2, x.dim())), keepdim=True)
+
+
+def _reduced(name: str) -> Op:
+    """Return the reduction that torch has a method of that name for."""
+
+    def run(call: Call) -> Tensor:
+        x = call.inputs[0]
+        assert x is not None
+        axes = call.integers("axes") or call.constant(1) or []
+        if not axes and call.integer("noop_with_empty_axes", 0):
+            return x
+        every = tuple(axes or range(x.dim()))
+        return getattr(x, name)(dim=every, keepdim=bool(call.integer("keepdims", 1)))
+
+    return Op(run, with_constants(1))
 
 
 def _has_plain_size(node: ir.Node) -> bool:
@@ -75,6 +86,10 @@ POOLS: dict[str, Op] = {
     "MaxPool": Op(_max_pool, _has_plain_size),
     "AveragePool": Op(_average_pool, _is_plain_average),
     "GlobalAveragePool": Op(_global_average),
-    "ReduceMean": Op(_reduce_mean, with_constants(1)),
+    "GlobalMaxPool": Op(_global_max),
+    "ReduceMean": _reduced("mean"),
+    "ReduceSum": _reduced("sum"),
+    "ReduceMax": _reduced("amax"),
+    "ReduceMin": _reduced("amin"),
 }
 """Op type -> how it runs."""

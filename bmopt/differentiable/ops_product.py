@@ -6,8 +6,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from bmopt.calibration.learned.call import Call, Op
-from bmopt.calibration.learned.torch_access import Tensor
+from bmopt.differentiable.call import Call, Op
+from bmopt.differentiable.torch_access import Tensor
 
 
 def _conv(call: Call) -> Tensor:
@@ -23,7 +23,25 @@ def _conv(call: Call) -> Tensor:
     run = getattr(functional, f"conv{rank}d")
     groups = call.integer("group", 1)
     bias = rest[0] if rest else None
+    if all(before == behind for before, behind in pads):
+        both = [before for before, _ in pads]
+        return run(x, weight, bias, strides, both, dilations, groups)
     return run(functional.pad(x, torch_pads(pads)), weight, bias, strides, 0, dilations, groups)
+
+
+def _conv_transpose(call: Call) -> Tensor:
+    x, weight, *rest = call.inputs
+    assert x is not None
+    rank = x.dim() - 2
+    run = getattr(call.torch.nn.functional, f"conv_transpose{rank}d")
+    return run(
+        *(x, weight, rest[0] if rest else None),
+        stride=call.integers("strides", (1,) * rank),
+        padding=call.integers("pads", (0,) * 2 * rank)[:rank],
+        output_padding=call.integers("output_padding", (0,) * rank),
+        groups=call.integer("group", 1),
+        dilation=call.integers("dilations", (1,) * rank),
+    )
 
 
 def pads_of(
@@ -71,8 +89,22 @@ def _is_spatial(node: ir.Node) -> bool:
     return weight.shape is None or len(weight.shape) in (3, 4, 5)
 
 
+def _is_even_transpose(node: ir.Node) -> bool:
+    """Whether as much is taken away before as behind, by numbers that are given."""
+    pads = [int(pad) for pad in node.attributes.get_ints("pads", ())]
+    half = len(pads) // 2
+    given = node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
+    return (
+        given
+        and pads[:half] == pads[half:]
+        and "output_shape" not in node.attributes
+        and _is_spatial(node)
+    )
+
+
 PRODUCTS: dict[str, Op] = {
     "Conv": Op(_conv, _is_spatial),
+    "ConvTranspose": Op(_conv_transpose, _is_even_transpose),
     "Gemm": Op(_gemm),
     "MatMul": Op(_matmul),
 }

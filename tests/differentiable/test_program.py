@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from bmopt.calibration.learned.ops import OPS
-from bmopt.calibration.learned.program import Program, unsupported
 from bmopt.core.scheme import Scheme
+from bmopt.differentiable.ops import OPS
+from bmopt.differentiable.program import Program, unsupported
 from tests.engine import PlainRunner
 from tests.optimizer.literals import weights
 from tests.quantizing import (
@@ -27,13 +27,25 @@ torch = pytest.importorskip("torch")
 INITS = ", ".join(
     [
         *(weights("w", (6, 4, 3, 3)), weights("b", (6,)), weights("g", (4, 1, 3, 3))),
+        *(weights("cu", (4, 6, 3, 3)), weights("cg", (4, 2, 3, 3))),
         *(weights("m", (8, 5)), weights("n", (5, 8)), weights("c", (5,)), weights("s", (8,))),
-        *(weights("q", (4,)), weights("z", (4,)), "float[4] v = {0.5, 1.5, 2, 3}"),
+        *(
+            weights("q", (4,)),
+            weights("s4", (4,)),
+            weights("z", (4,)),
+            "float[4] v = {0.5, 1.5, 2, 3}",
+        ),
         *("float lo = {-0.5}", "float hi = {0.75}", "float two = {2}"),
         *("int64[3] r = {0, 4, -1}", "int64[1] one = {1}", "int64[2] st = {1, 0}"),
         *("int64[2] en = {7, 1000}", "int64[2] ax = {2, 3}", "int64[2] sp = {2, 1}"),
         *("int64[8] pd = {0, 0, 1, 0, 0, 0, 2, 1}", "float sc = {0.05}", "uint8 zp = {7}"),
-        *("int8 zn = {-3}", "float[6] ws = {0.1, 0.2, 0.3, 0.1, 0.2, 0.3}"),
+        *("int64[2,2] gi = {0, -1, 2, 2}", "int64[4] ex = {1, 3, 1, 1}"),
+        *("int64[1] bs = {-3}", "int64[1] be = {-1}", "int64[1] neg = {-1}"),
+        *(
+            "int64[1] far = {-1000}",
+            "int8 zn = {-3}",
+            "float[6] ws = {0.1, 0.2, 0.3, 0.1, 0.2, 0.3}",
+        ),
     ]
 )
 BODIES = [
@@ -66,7 +78,22 @@ BODIES = [
     "y = GlobalAveragePool(x)",
     "y = ReduceMean<axes=[2,3], keepdims=0>(x)",
     "y = ReduceMean(x)",
+    "y = GlobalMaxPool(x)",
+    "t = ReduceMax<axes=[1]>(x) u = ReduceMin<axes=[3]>(x) y = Add(t, u)",
+    "y = ReduceSum(x, ax)",
+    "a = Abs(x) t = Add(a, two) l = Log(t) y = Reciprocal(t)",
+    "l = Elu<alpha=0.7>(x) m1 = Softplus(x) y = Sum(l, m1, x)",
+    "y = LogSoftmax<axis=1>(x)",
+    "y = Gather<axis=2>(x, gi)",
+    "t = ReduceMean<axes=[1]>(x) y = Expand(t, ex)",
+    "y = Slice(x, bs, be, one)",
+    "y = Slice(x, neg, far, one, neg)",
     "y = Reshape(x, r)",
+    "t = Shape(x) fl = Flatten(x) y = Reshape(fl, t)",
+    "t = Shape<start=1, end=-1>(x) k = ConstantOfShape<value = float[1] {2.5}>(t) y = Mul(k, two)",
+    "t = ReduceMean<axes=[1]>(x) k = Shape(x) y = Expand(t, k)",
+    "y = ConvTranspose<strides=[2,2], pads=[1,0,1,0], output_padding=[1,1]>(x, cu)",
+    "y = ConvTranspose<group=2, dilations=[2,1]>(x, cg)",
     "y = Transpose<perm=[0,2,3,1]>(x)",
     "y = Transpose(x)",
     "y = Concat<axis=1>(x, x)",
@@ -117,11 +144,11 @@ def test_every_op_is_tried() -> None:
     [
         ("y = Softsign(x)", ("Softsign",)),
         ("t = Mod<fmod=1>(x, s) u = Relu(t) y = Mod<fmod=1>(u, s)", ("Mod",)),
-        ("t = Shape(x) y = Reshape(x, t)", ("Shape", "Reshape")),
+        ("y = ConvTranspose<pads=[1,0,0,0]>(x, cu)", ("ConvTranspose",)),
         ("y = MaxPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)", ("MaxPool",)),
         ('y = Pad<mode="reflect">(x, pd)', ("Pad",)),
         ("y, k = MaxPool<kernel_shape=[2,2]>(x)", ("MaxPool",)),
-        ("t = Abs(s) y = Clip(x, lo, t)", ("Abs", "Clip")),
+        ("t = Abs(s) y = Clip(x, lo, t)", ("Clip",)),
     ],
 )
 def test_other_ops_are_named(body: str, ops: tuple[str, ...]) -> None:
@@ -141,6 +168,44 @@ def test_a_replaced_weight_is_read_where_it_is_replaced() -> None:
     found = Program(torch, list(model.graph)).run({"x": x}, {("t", 1): zeros}, ["y"])["y"]
     bias = model.graph.initializers["b"].const_value.numpy()
     np.testing.assert_allclose(found[0, :, 0, 0].numpy(), bias.clip(0))
+
+
+def test_any_value_inside_can_be_asked_for() -> None:
+    model = model_of("t = Relu(x) u = Neg(t) k = Exp(u) y = Add(k, t)")
+    feeds = {"x": torch.ones(2, 4, 8, 8)}
+    program = Program(torch, list(model.graph))
+    names = ["t", "u", "k", "y"]
+    together = program.run(feeds, {}, names)
+    for name in names:
+        assert (program.run(feeds, {}, [name])[name] == together[name]).all()
+
+
+def test_what_stands_behind_a_node_is_read_in_its_place() -> None:
+    model = model_of("t = Relu(x) y = Neg(t)")
+    feeds = {"x": torch.ones(2, 4, 8, 8)}
+    found = Program(torch, list(model.graph)).run(
+        feeds, {}, ["t", "y"], behind={"t": lambda t: 3 * t}
+    )
+    assert float(found["t"].mean()) == 3
+    assert float(found["y"].mean()) == -3
+
+
+def test_statistics_follow_the_batches_in_training_only() -> None:
+    model = model_of("y = BatchNormalization<momentum=0.75>(x, q, z, q, v)")
+    names = ("q", "z", "v")
+    known = {n: torch.from_numpy(model.graph.initializers[n].const_value.numpy()) for n in names}
+    mean = known["q"].clone()
+    model = model_of("y = BatchNormalization<momentum=0.75>(x, s4, z, q, v)")
+    known["s4"] = torch.ones(4)
+    program = Program(torch, list(model.graph), variables=known)
+    x = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(0)) + 5
+    program.run({"x": x, **known}, {}, ["y"])
+    assert (known["q"] == mean).all()
+    found = program.run({"x": x, **known}, {}, ["y"], is_training=True)["y"]
+    np.testing.assert_allclose(
+        known["q"].numpy(), 0.75 * mean.numpy() + 0.25 * x.mean(dim=(0, 2, 3)).numpy(), rtol=1e-4
+    )
+    np.testing.assert_allclose(found.mean(dim=(0, 2, 3)).numpy(), known["z"].numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("wanted", [scheme(), inputs_scheme()], ids=["outputs", "inputs"])

@@ -6,8 +6,8 @@ import math
 
 import onnx_ir as ir
 
-from bmopt.calibration.learned.call import Call, Op, constant_ints, has_input, with_constants
-from bmopt.calibration.learned.torch_access import Tensor
+from bmopt.differentiable.call import Call, Op, constant_ints, has_input, with_constants
+from bmopt.differentiable.torch_access import Tensor
 
 
 def _first(call: Call) -> Tensor:
@@ -23,7 +23,7 @@ def _flatten(call: Call) -> Tensor:
 
 
 def _reshape(call: Call) -> Tensor:
-    x, shape = _first(call), call.constant(1) or []
+    x, shape = _first(call), call.sizes(1)
     kept = not call.integer("allowzero", 0)
     return x.reshape([x.shape[i] if size == 0 and kept else size for i, size in enumerate(shape)])
 
@@ -59,9 +59,45 @@ def _slice(call: Call) -> Tensor:
     assert ends is not None
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis = index if axes is None else axes[index]
-        bounds = slice(start, end, 1 if steps is None else steps[index]).indices(x.shape[axis])
-        x = x.index_select(axis, call.torch.arange(*bounds))
+        x = _sliced(call, x, axis, slice(start, end, 1 if steps is None else steps[index]))
     return x
+
+
+def _sliced(call: Call, x: Tensor, axis: int, part: slice) -> Tensor:
+    bounds = part.indices(x.shape[axis])
+    if bounds[2] < 0:  # which torch has no view for
+        return x.index_select(axis, call.torch.arange(*bounds, device=x.device))
+    whole = [slice(None)] * x.dim()
+    whole[axis] = slice(*bounds)
+    return x[tuple(whole)]
+
+
+def _gather(call: Call) -> Tensor:
+    x, axis = _first(call), call.integer("axis", 0)
+    indices = call.inputs[1]
+    assert indices is not None
+    whole = indices.long()
+    found = x.index_select(axis, whole.reshape(-1) % x.shape[axis])
+    axis %= x.dim()
+    return found.reshape(*x.shape[:axis], *whole.shape, *x.shape[axis + 1 :])
+
+
+def _shape(call: Call) -> Tensor:
+    x = _first(call)
+    bounds = slice(call.integer("start", 0), call.integer("end", x.dim())).indices(x.dim())
+    return call.torch.tensor([float(x.shape[axis]) for axis in range(*bounds)], device=x.device)
+
+
+def _filled(call: Call) -> Tensor:
+    value = call.node.attributes.get("value")
+    number = 0.0 if value is None else float(value.as_tensor().numpy().reshape(-1)[0])
+    sizes = _first(call)
+    return call.torch.full(call.sizes(0), number, device=sizes.device)
+
+
+def _expand(call: Call) -> Tensor:
+    x, shape = _first(call), call.sizes(1)
+    return x.expand(call.torch.broadcast_shapes(x.shape, tuple(shape)))
 
 
 def _pad(call: Call) -> Tensor:
@@ -91,11 +127,15 @@ def _pads_by_constant(node: ir.Node) -> bool:
 
 SHAPES: dict[str, Op] = {
     "Flatten": Op(_flatten),
-    "Reshape": Op(_reshape, with_constants(1)),
+    "Reshape": Op(_reshape),
     "Transpose": Op(_transpose),
     "Concat": Op(_concat),
     "Squeeze": Op(_squeeze, with_constants(1)),
     "Unsqueeze": Op(_unsqueeze, with_constants(1)),
+    "Shape": Op(_shape),
+    "ConstantOfShape": Op(_filled),
+    "Gather": Op(_gather),
+    "Expand": Op(_expand),
     "Slice": Op(_slice, _has_constant_slice),
     "Pad": Op(_pad, _pads_by_constant),
 }

@@ -1,4 +1,4 @@
-"""Where torch comes in: asked for when something is learned, never when bmopt is imported."""
+"""Where torch comes in: when something is learned or trained, never when bmopt is imported."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ Tensor = Any
 """A torch.Tensor."""
 
 
-def require_torch() -> Torch:
+def require_torch(what: str = "learned rounding", extra: str = "torch") -> Torch:
     """Return the torch module.
+
+    Args:
+        what: What needs it.
+        extra: The extra of ours that installs it.
 
     Raises:
         UsageError: It is not installed.
     """
     if importlib.util.find_spec("torch") is None:
         raise UsageError(
-            "learned rounding needs torch, which is not installed; pip install 'bmopt[torch]'"
+            f"{what} needs torch, which is not installed; pip install 'bmopt[{extra}]'"
         )
     import torch
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from bmopt.calibration.learned.torch_access import Tensor, Torch
+from bmopt.differentiable.torch_access import Tensor, Torch
 from bmopt.graph.values import constant_array
 
 
@@ -19,11 +19,13 @@ class Call:
         torch: The torch module.
         node: The node.
         inputs: Its inputs; None where it has none.
+        is_training: Whether statistics come from the batch, and running ones follow them.
     """
 
     torch: Torch
     node: ir.Node
     inputs: Sequence[Tensor | None]
+    is_training: bool = False
 
     def integers(self, name: str, default: Sequence[int] = ()) -> list[int]:
         """Return an attribute of whole numbers."""
@@ -44,6 +46,15 @@ class Call:
     def constant(self, index: int) -> list[int] | None:
         """Return the whole numbers of a constant input, None where the node has not this one."""
         return constant_ints(self.node, index)
+
+    def sizes(self, index: int) -> list[int]:
+        """Return the whole numbers of an input, constant or computed; none where it is missing."""
+        found = self.constant(index)
+        if found is not None or not has_input(self.node, index):
+            return found or []
+        tensor = self.inputs[index]
+        assert tensor is not None
+        return [int(size) for size in tensor.reshape(-1).tolist()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from bmopt.calibration.learned.call import Call, Op, with_constants
-from bmopt.calibration.learned.torch_access import Tensor, Torch
+from bmopt.differentiable.call import Call, Op, with_constants
+from bmopt.differentiable.torch_access import Tensor, Torch
 
 
 def _by(name: str) -> Op:
@@ -62,7 +63,10 @@ def _layer_norm(call: Call) -> Tensor:
 def _batch_norm(call: Call) -> Tensor:
     x, scale, bias, mean, variance = call.inputs
     return call.torch.nn.functional.batch_norm(
-        x, mean, variance, scale, bias, eps=call.real("epsilon", 1e-5)
+        *(x, mean, variance, scale, bias),
+        training=call.is_training,
+        momentum=1.0 - call.real("momentum", 0.9),
+        eps=call.real("epsilon", 1e-5),
     )
 
 
@@ -70,6 +74,18 @@ def _prelu(call: Call) -> Tensor:
     x, slope = call.inputs
     assert x is not None
     return call.torch.where(x >= 0, x, x * slope)
+
+
+def _sum(call: Call) -> Tensor:
+    return functools.reduce(call.torch.add, call.inputs)
+
+
+def _elu(call: Call) -> Tensor:
+    return call.torch.nn.functional.elu(call.inputs[0], call.real("alpha", 1.0))
+
+
+def _log_softmax(call: Call) -> Tensor:
+    return call.torch.log_softmax(call.inputs[0], dim=call.integer("axis", -1))
 
 
 ELEMENTWISE: dict[str, Op] = {
@@ -80,7 +96,11 @@ ELEMENTWISE: dict[str, Op] = {
     "Pow": _by("pow"),
     "Sqrt": _by("sqrt"),
     "Exp": _by("exp"),
+    "Log": _by("log"),
+    "Abs": _by("abs"),
     "Neg": _by("neg"),
+    "Reciprocal": _by("reciprocal"),
+    "Sum": Op(_sum),
     "Erf": _by("erf"),
     "Tanh": _by("tanh"),
     "Sigmoid": _by("sigmoid"),
@@ -88,11 +108,14 @@ ELEMENTWISE: dict[str, Op] = {
     "Relu": _by("relu"),
     "Clip": Op(_clip, with_constants(1, 2)),
     "LeakyRelu": Op(_leaky_relu),
+    "Elu": Op(_elu),
+    "Softplus": _of(lambda torch, x: torch.nn.functional.softplus(x)),
     "PRelu": Op(_prelu),
     "HardSigmoid": Op(_hard_sigmoid),
     "HardSwish": _of(lambda torch, x: torch.nn.functional.hardswish(x)),
     "Gelu": Op(_gelu),
     "Softmax": Op(_softmax),
+    "LogSoftmax": Op(_log_softmax),
     "LayerNormalization": Op(_layer_norm),
     "BatchNormalization": Op(_batch_norm, lambda node: len(node.outputs) == 1),
 }

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from bmopt.calibration.learned.call import Call, Op, has_input, with_constants
-from bmopt.calibration.learned.torch_access import Tensor, Torch
 from bmopt.core.runner import Array
+from bmopt.differentiable.call import Call, Op, has_input, with_constants
+from bmopt.differentiable.torch_access import Tensor, Torch
 from bmopt.graph.values import constant_tensor
 
 _BOUNDS = {ir.DataType.UINT8: (0, 255), ir.DataType.INT8: (-128, 127)}
@@ -25,7 +25,7 @@ def steps_of(torch: Torch, array: Array) -> Tensor:
 def _quantize(call: Call) -> Tensor:
     x, scale, zero = _operands(call)
     low, high = _BOUNDS[_stored_type(call.node)]
-    steps = x / scale
+    steps = x.float() / scale  # in half precision, halves would be rounded elsewhere
     rounded = steps + (steps.round() - steps).detach()
     return (rounded + zero).clamp(low, high)
 
@@ -39,7 +39,7 @@ def _operands(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     x, scale, *rest = call.inputs
     assert x is not None
     assert scale is not None
-    zero = rest[0] if rest and rest[0] is not None else call.torch.zeros(())
+    zero = rest[0] if rest and rest[0] is not None else call.torch.zeros((), device=x.device)
     if scale.dim() == 1 and scale.numel() > 1:
         shape = [1] * x.dim()
         shape[call.integer("axis", 1)] = -1

@@ -1,0 +1,1 @@
+"""Models trained in torch after their graph was changed: fine-tuning and distillation."""
