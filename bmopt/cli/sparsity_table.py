@@ -29,7 +29,7 @@ def sparsity_document(found: Sequence[WeightSparsity]) -> dict[str, Any]:
 def print_sparsity(found: Sequence[WeightSparsity]) -> None:
     """Print a line for every product, and the total."""
     if not found:
-        say("no product by constant floats: weights that are quantised are not looked into")
+        say("no product by a constant weight")
         return
     headers = ("product", "op", "weight", "weights", "zeros", "N:M", "blocks of zeros")
     print_table(headers, [_row(one) for one in found], right=(3, 4))

@@ -19,7 +19,9 @@ class InputMoments:
         model: Digest of the model they were seen in.
         forms: Product -> mean of ``x^T x`` over the rows ``x`` that it multiplies, ``[K, K]``;
             symmetric, positive semi-definite, not centred.
+        means: Product -> mean of ``x``, ``[K]``.
     """
 
     model: str
     forms: Mapping[str, Floats]
+    means: Mapping[str, Floats]

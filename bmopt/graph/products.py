@@ -59,7 +59,11 @@ def product_of(node: ir.Node) -> Product | None:
     tensor = constant_tensor(node.inputs[1])
     if tensor is None:
         return None
-    shape = tuple(int(d) for d in tensor.shape.numpy())
+    return product_by(node, tuple(int(d) for d in tensor.shape.numpy()))
+
+
+def product_by(node: ir.Node, shape: tuple[int, ...]) -> Product:
+    """Return one of ``PRODUCT_OPS`` as a product by a weight of a shape, wherever that is."""
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     return Product(node, shape, _channel_axis(node, len(shape)), 2 if has_bias else None)
 

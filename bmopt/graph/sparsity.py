@@ -11,9 +11,10 @@ import onnx_ir as ir
 
 from bmopt.core.sparsity_pattern import SparsityPattern
 from bmopt.graph.nesting import nodes_in
-from bmopt.graph.products import Product, product_of
+from bmopt.graph.products import PRODUCT_OPS, Product, product_by
 from bmopt.graph.sparse_masks import Mask, fulfils, zero_blocks
 from bmopt.graph.summed import by_sum
+from bmopt.graph.values import constant_array, is_op, producer_of
 
 PATTERNS = ("1:4", "2:4", "1:2", "2:8", "4:8", "8:16")
 """N:M that are looked for."""
@@ -65,14 +66,14 @@ class WeightSparsity:
 
 def sparsity_of(model: ir.Model) -> tuple[WeightSparsity, ...]:
     """Return the zeros of every product's weight, in graph order, bodies included."""
-    products = (product_of(node) for node in nodes_in(model.graph))
-    return tuple(_zeros_of(product) for product in products if product is not None)
+    found = (_stored(node) for node in nodes_in(model.graph))
+    return tuple(_zeros_of(*one) for one in found if one is not None)
 
 
 def has_two_four(model: ir.Model) -> bool:
     """Whether any product of ``model`` has weights that sparse kernels could run on."""
-    products = (product_of(node) for node in nodes_in(model.graph))
-    return any(is_two_four(product) for product in products if product is not None)
+    found = (_stored(node) for node in nodes_in(model.graph))
+    return any(_is_two_four(*one) for one in found if one is not None)
 
 
 def is_two_four(product: Product) -> bool:
@@ -81,14 +82,41 @@ def is_two_four(product: Product) -> bool:
     For a convolution that is the axis of input channels, for a matrix product the rows of the
     weight as it is multiplied. A weight of zeros only is not counted.
     """
+    return _is_two_four(product, product.weight() == 0)
+
+
+def _is_two_four(product: Product, zero: Mask) -> bool:
     if product.is_depthwise or len(product.shape) < 2:
         return False
-    zero = by_sum(product, product.weight() == 0)
-    return fulfils(zero, _TWO_FOUR) and not zero.all()
+    return fulfils(by_sum(product, zero), _TWO_FOUR) and not bool(zero.all())
 
 
-def _zeros_of(product: Product) -> WeightSparsity:
-    zero = product.weight() == 0
+def _stored(node: ir.Node) -> tuple[Product, Mask] | None:
+    """Return a node as a product, and where its weight is zero; quantised weights too."""
+    if not is_op(node, *PRODUCT_OPS):
+        return None
+    zero = _zero_mask(node.inputs[1])
+    return None if zero is None else (product_by(node, zero.shape), zero)
+
+
+def _zero_mask(value: ir.Value | None) -> Mask | None:
+    """Return where a constant is zero, seen through Q/DQ nodes; None where it is no constant."""
+    array = constant_array(value)
+    if array is not None:
+        return np.asarray(array == 0)
+    node = producer_of(value, "DequantizeLinear", "QuantizeLinear")
+    if node is None:
+        return None
+    stored = constant_array(node.inputs[0])
+    if node.op_type == "QuantizeLinear" or stored is None:
+        return _zero_mask(node.inputs[0])
+    point = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
+    if point is None or not point.any():
+        return np.asarray(stored == 0)
+    return np.asarray(stored == point) if point.size == 1 else None
+
+
+def _zeros_of(product: Product, zero: Mask) -> WeightSparsity:
     zeros = int(np.count_nonzero(zero))
     plain = len(product.shape) < 2 or product.is_depthwise or zeros in (0, zero.size)
     split = None if plain else by_sum(product, zero)

@@ -91,3 +91,28 @@ def test_products_inside_bodies_are_told() -> None:
     )
     found = sparsity_of(model)
     assert [one.patterns for one in found] == [("2:4",), ("2:4",)]
+
+
+@pytest.mark.parametrize(("point", "zeros"), [(0, 4), (3, 2)])
+def test_quantised_weights_are_looked_into(point: int, zeros: int) -> None:
+    model = parse(
+        f"""g (float[N,4] x) => (float[N,2] y)
+        <int8[4,2] w = {{3,0,0,3,0,1,1,0}}, float[2] s = {{1,2}}, int8[2] p = {{0,0}},
+         float one = {{1}}, int8 z = {{{point}}}>
+        {{ d = DequantizeLinear{"<axis=1>(w, s, p)" if not point else "(w, one, z)"}
+           y = MatMul(x, d) }}"""
+    )
+    (found,) = sparsity_of(model)
+    assert found.zeros == zeros
+    assert has_two_four(model) is (point == 0)
+
+
+def test_a_float_weight_behind_a_pair_is_looked_into() -> None:
+    model = parse(
+        """g (float[N,4] x) => (float[N,2] y)
+        <float[4,2] w = {3,0,0,3,0,1,1,0}, float s = {0.1}, int8 z = {0}>
+        { q = QuantizeLinear(w, s, z)
+          d = DequantizeLinear(q, s, z)
+          y = MatMul(x, d) }"""
+    )
+    assert has_two_four(model)

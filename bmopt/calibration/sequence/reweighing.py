@@ -9,17 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from bmopt.calibration.sequence.evidence import RowEvidence
-from bmopt.calibration.sequence.fitting import choose_damping, least_squares
+from bmopt.calibration.sequence.fitting import choose_damping, damped, least_squares
 from bmopt.calibration.sequence.grid import limit_of
 from bmopt.calibration.sequence.rounding import round_compensated
 from bmopt.calibration.sequence.rows import weight_from_matrix, weight_matrix
 from bmopt.calibration.sequence.steps import RefineSteps
 from bmopt.calibration.sequence.storage import Storage
 from bmopt.calibration.sequence.weight_scales import best_scales
+from bmopt.calibration.sparsity.problem import Mask, Problem, refitted
 from bmopt.core.runner import Array
 from bmopt.graph.products import Product
 
 Floats = npt.NDArray[np.float64]
+
+_SPARSE = 0.8
+"""A weight with no more than this part of numbers other than zero was made sparse: zeros stay."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +63,19 @@ def reweighed(
     done, centred = [], bias is not None
     form, tx = rows.moments().covariances(centred=centred)
     matrix = weight_matrix(product, product.weight()).astype(np.float64)
+    kept = _sparse_mask(matrix)
     if steps.least_squares:
         damping = choose_damping(matrix, rows.halves(centred=centred))
         if damping < math.inf:
-            matrix = least_squares(matrix, form, tx, damping=damping)
+            dense = least_squares(matrix, form, tx, damping=damping)
+            matrix = dense if kept is None else _on_mask(dense, matrix, form, damping, kept)
             done.append("least-squares")
     if steps.scales:
         done.append("scales")
     scales = _scales(matrix, storage, form if steps.scales else np.zeros_like(form), bias)
     limit = limit_of(storage.weight)
     if steps.rounding:
-        stored = round_compensated(matrix, scales, form, limit)
+        stored = round_compensated(matrix, scales, form, limit, kept=kept)
         done.append("rounding")
     else:
         stored = np.rint(matrix / scales[:, :, None]).clip(-limit, limit)
@@ -78,6 +84,18 @@ def reweighed(
     if storage.weight.axis is None:
         flat = flat[:1]
     return Weighed(weight_from_matrix(product, real), flat, tuple(done))
+
+
+def _sparse_mask(matrix: Floats) -> Mask | None:
+    """Return which numbers of a weight that was made sparse are not zero; None for a dense one."""
+    kept = matrix != 0
+    return kept if np.count_nonzero(kept) <= _SPARSE * kept.size else None
+
+
+def _on_mask(dense: Floats, start: Floats, form: Floats, damping: float, kept: Mask) -> Floats:
+    """Return a weight with these zeros that computes nearly what ``dense`` does."""
+    problem = Problem(dense, damped(form, damping), taps=1)
+    return refitted(problem, start, kept)
 
 
 def _scales(matrix: Floats, storage: Storage, form: Floats, bias: Floats | None) -> Floats:

@@ -19,12 +19,19 @@ import numpy.typing as npt
 from bmopt.calibration.sequence.fitting import damped
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _BLOCK = 64
 
 
 def round_compensated(
-    weight: Floats, scales: Floats, form: Floats, limit: int, *, sweeps: int = 2
+    weight: Floats,
+    scales: Floats,
+    form: Floats,
+    limit: int,
+    *,
+    sweeps: int = 2,
+    kept: Mask | None = None,
 ) -> Floats:
     """Return whole numbers ``q`` with a small form of ``weight - scales * q``.
 
@@ -34,6 +41,8 @@ def round_compensated(
         form: Symmetric, positive semi-definite, ``[groups, K, K]``.
         limit: Largest magnitude of a stored number.
         sweeps: Of coordinate descent, at most.
+        kept: Which numbers may be other than zero, ``[groups, outputs, K]``; those of ``weight``
+            that may not are zero. All if not given.
 
     Returns:
         ``[groups, outputs, K]``.
@@ -43,19 +52,22 @@ def round_compensated(
     # Inputs come first here: what one step reads lies together.
     steps = (weight / scales[:, :, None]).swapaxes(1, 2)
     steps = np.ascontiguousarray(np.take_along_axis(steps, order[:, :, None], axis=1))
+    most = np.broadcast_to(np.float64(limit), steps.shape)
+    if kept is not None:
+        most = np.take_along_axis(kept.swapaxes(1, 2), order[:, :, None], axis=1) * most
     matrix = np.take_along_axis(matrix, order[:, :, None], axis=1)
     matrix = np.take_along_axis(matrix, order[:, None, :], axis=2)
     nearest = np.rint(steps).clip(-limit, limit)
-    stored = _better(steps, _rounded_in_order(steps, matrix, limit), nearest, matrix)
+    stored = _better(steps, _rounded_in_order(steps, matrix, most), nearest, matrix)
     for _ in range(sweeps):
-        if not _descend(steps, stored, matrix, limit):
+        if not _descend(steps, stored, matrix, most):
             break
     found = np.empty_like(stored)
     np.put_along_axis(found, order[:, :, None], stored, axis=1)
     return np.ascontiguousarray(found.swapaxes(1, 2))
 
 
-def _rounded_in_order(steps: Floats, matrix: Floats, limit: int) -> Floats:
+def _rounded_in_order(steps: Floats, matrix: Floats, most: Floats) -> Floats:
     """Round input after input; the error of each goes to those behind it."""
     # The first input is to be rounded first, so its row of the factor reaches all others.
     upper = np.linalg.cholesky(matrix[:, ::-1, ::-1])[:, ::-1, ::-1]
@@ -66,7 +78,7 @@ def _rounded_in_order(steps: Floats, matrix: Floats, limit: int) -> Floats:
     for start in range(0, size, _BLOCK):
         stop = min(start + _BLOCK, size)
         for i in range(start, stop):
-            stored[:, i] = np.rint(wanted[:, i]).clip(-limit, limit)
+            stored[:, i] = np.rint(wanted[:, i]).clip(-most[:, i], most[:, i])
             error = steps[:, i] - stored[:, i]
             errors[:, i - start] = error
             wanted[:, i + 1 : stop] += upper[:, i, i + 1 : stop, None] * error[:, None, :]
@@ -85,7 +97,7 @@ def _better(steps: Floats, mine: Floats, other: Floats, matrix: Floats) -> Float
     return np.where((forms[0] <= forms[1])[:, None, :], mine, other)
 
 
-def _descend(steps: Floats, stored: Floats, matrix: Floats, limit: int) -> bool:
+def _descend(steps: Floats, stored: Floats, matrix: Floats, most: Floats) -> bool:
     """Move single numbers to where the form is least; return whether one moved."""
     gradient = matrix @ (steps - stored)
     diagonal = np.einsum("gii->gi", matrix)
@@ -96,7 +108,7 @@ def _descend(steps: Floats, stored: Floats, matrix: Floats, limit: int) -> bool:
         changes = np.zeros_like(stored[:, start:stop])
         for i in range(start, stop):
             best = stored[:, i] + gradient[:, i] / diagonal[:, i, None]
-            new = np.rint(best).clip(-limit, limit)
+            new = np.rint(best).clip(-most[:, i], most[:, i])
             change = new - stored[:, i]
             if not change.any():
                 continue

@@ -128,6 +128,25 @@ class Stream:
         for outputs in self._run(self._stages[stage], [name], replaced={}):
             yield outputs[name]
 
+    def finish(
+        self, stage: int, shown: Sequence[str], replacements: Sequence[Replacement] = ()
+    ) -> Iterator[Mapping[str, Array]]:
+        """Yield what the stages from ``stage`` on make, of every batch; keep nothing.
+
+        Args:
+            stage: The next one to run.
+            shown: Tensors that these stages make.
+            replacements: Constants that nodes are to read this time.
+
+        Raises:
+            CalibrationError: One is no tensor.
+        """
+        replaced: dict[str, dict[int, Array]] = {}
+        for one in replacements:
+            replaced.setdefault(one.node, {})[one.input] = one.array
+        nodes = [node for nodes in self._stages[stage:] for node in nodes]
+        return self._run(nodes, shown, replaced)
+
     def _run(
         self,
         nodes: Sequence[ir.Node],

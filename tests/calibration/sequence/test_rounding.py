@@ -214,3 +214,16 @@ def test_a_pass_without_sweeps_keeps_the_nearest_plane_bound(seed: int) -> None:
     heights = np.diagonal(np.linalg.cholesky(own[0][np.ix_(order, order)]))
     bound = np.square(scales) * np.square(heights).sum() / 4
     assert (error(weight, scales, stored, own) <= bound * (1 + 1e-9)).all()
+
+
+@given(seeds, st.integers(2, 12))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_zeros_that_are_to_stay_do(seed: int, size: int) -> None:
+    weight, scales, form = problem(seed, 2, 3, size, 20)
+    kept = np.random.default_rng(seed).random(weight.shape) < 0.5
+    weight = np.where(kept, weight, 0.0)
+    stored = round_compensated(weight, scales, form, 127, kept=kept)
+    assert not stored[~kept].any()
+    own = damped(form)
+    mine = error(weight, scales, stored, own)
+    assert (mine <= error(weight, scales, nearest(weight, scales), own) * (1 + 1e-9) + 1e-12).all()

@@ -156,6 +156,24 @@ def test_replaced_constants_count_from_the_next_stage_on() -> None:
             np.testing.assert_array_equal(original[number], whole(model)[number]["m1"])
 
 
+def test_the_rest_can_be_tried_with_other_constants_and_nothing_is_kept() -> None:
+    model = named(NET)
+    expected = whole(model)
+    new = np.eye(4, dtype=np.float32)
+    with Shelf() as shelf:
+        stream = fed(shelf, before=True, model=model)
+        stream.pass_on(0)
+        stream.pass_on(1)
+        kept = sorted(shelf.names())
+        tried = list(stream.finish(2, ["m4", "last"], [Replacement("m4", 1, new)]))
+        plain = list(stream.finish(2, ["m4"]))
+        assert sorted(shelf.names()) == kept
+        stream.pass_on(2)
+        for number, arrays in enumerate(tried):
+            np.testing.assert_array_equal(arrays["m4"], expected[number]["last"])
+            np.testing.assert_array_equal(plain[number]["m4"], expected[number]["m4"])
+
+
 def test_overridden_initialisers() -> None:
     with Shelf() as shelf:
         stream = fed(shelf, before=False)
