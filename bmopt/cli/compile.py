@@ -43,6 +43,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_budget(parser)
     _add_quantisation(parser)
     add_pipeline(parser, default="simplify if left out")
+    parser.add_argument(
+        "--prune",
+        metavar="WHAT",
+        help="cut channels first: latency=R, macs=R or parameters=R leave that part, drop=POINTS "
+        "loses no more, or a plan of bmopt prune",
+    )
     add_shapes(parser)
     add_running(parser)
     add_engine(parser)

@@ -29,6 +29,7 @@ FORMAT_VERSION = 1
 RANGES = "ranges.json"
 PLAN = "plan.json"
 CAST = "cast.json"
+PRUNE = "prune.json"
 RECIPE = "recipe.toml"
 REPORT = "report.json"
 LATENCIES = "latencies.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bmopt.workflow.lowering import Lowered, engine_options, lower
 from bmopt.workflow.measuring_on_board import measured_on_board
 from bmopt.workflow.preparing import Job, optimized, prepare
 from bmopt.workflow.progress import Progress, Quiet
+from bmopt.workflow.pruning.running import pruned
 from bmopt.workflow.quantizing import format_rules
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.reporting import feed_types, input_rows, measured, open_compiled, runs_here
@@ -73,10 +75,11 @@ def compile_model(
         if job.target.engine == "tvm":
             # What it has no ops for is told before samples are run for nothing.
             require_lint(job, model, refusals_in(log))
+        model, pruning = pruned(job, model)
         lowered = lower(job, model)
         findings = require_lint(job, lowered.model)
         pool = job.pool()
-        built = _write(job, lowered, pool, out)
+        built = _write(job, lowered, pool, out, pruning)
         report = measured(job, lowered, built, pool, out)
         if lowered.placed.table is not None:
             artifact.write_latency_table(out, lowered.placed.table.to_json())
@@ -94,6 +97,8 @@ def compile_model(
             report["kernel_differences"] = kernel_differences(job, lowered, pool)
         report["lint"] = lint_rows(findings)
         report["passes"] = log
+        report["pruning"] = pruning
+        report["missed"] += [] if pruning is None else pruning["missed"]
         artifact.write_report(out, report)
     return CompileResult(out, report)
 
@@ -119,7 +124,13 @@ def _functions(
     )
 
 
-def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> EngineBuild | None:
+def _write(
+    job: Job,
+    lowered: Lowered,
+    pool: tuple[Feeds, ...],
+    out: Path,
+    pruning: Mapping[str, Any] | None,
+) -> EngineBuild | None:
     # Of this host or not: a repeated run is to give the same artifact elsewhere too.
     recipe = dataclasses.replace(job.recipe, target=str(job.target), board="")
     job.progress.step("write")
@@ -130,6 +141,8 @@ def _write(job: Job, lowered: Lowered, pool: tuple[Feeds, ...], out: Path) -> En
         if lowered.plan is not None:
             recipe = _as_chosen(recipe, lowered)
             (folder / artifact.PLAN).write_text(lowered.plan.to_json(), encoding="utf-8")
+        if pruning is not None and pruning["plan"]:
+            (folder / artifact.PRUNE).write_text(pruning["plan"], encoding="utf-8")
         if lowered.cast is not None:
             (folder / artifact.CAST).write_text(lowered.cast.to_json(), encoding="utf-8")
         (folder / artifact.RECIPE).write_text(recipe.to_toml(), encoding="utf-8")

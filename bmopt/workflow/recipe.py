@@ -16,6 +16,7 @@ from bmopt.core.ranges import METHODS
 from bmopt.core.target import HALVES
 from bmopt.core.tuning_budget import TuningBudget
 from bmopt.errors import UsageError
+from bmopt.workflow.pruning.wish import PruneWish
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,6 +79,8 @@ class Recipe:
             for plain rounding.
         plan: File with the plan of an earlier run, edited or not, to follow.
         pipeline: Passes in text form.
+        prune: What goes before anything else: ``latency=R``, ``macs=R`` or ``parameters=R`` for
+            the part that is to be left, ``drop=POINTS``, or a plan's file; empty for nothing.
         shapes: ``input:1x3x224x224`` each: dynamic axes to fix in the model; an engine also
             takes ``input:MIN:OPT:MAX``.
         preprocess: ``key=value`` each, for calibration and validation samples.
@@ -126,6 +129,7 @@ class Recipe:
     steps: str = ""
     plan: str = ""
     pipeline: str = "simplify"
+    prune: str = ""
     shapes: tuple[str, ...] = ()
     preprocess: tuple[str, ...] = ()
     float_type: str = "fp32"
@@ -170,6 +174,7 @@ class Recipe:
                     f"valid are {', '.join(valid)}"
                 )
         self._check_numbers()
+        self._check_texts()
         self._check_demands()
 
     def _check_numbers(self) -> None:
@@ -185,10 +190,15 @@ class Recipe:
             raise UsageError(f"build-timeout {self.build_timeout_s}: give seconds, more than 0")
         if not -1 <= self.level <= 5:
             raise UsageError(f"builder level {self.level}: give 0 to 5, or -1 for the default")
-        if self.board:
-            Board.from_text(self.board)
-        if self.tune:
-            TuningBudget.parse(self.tune)
+
+    def _check_texts(self) -> None:
+        for text, parse in (
+            (self.board, Board.from_text),
+            (self.tune, TuningBudget.parse),
+            (self.prune, PruneWish.parse),
+        ):
+            if text:
+                parse(text)
 
     def _check_demands(self) -> None:
         if not -math.inf < self.max_drop < math.inf:

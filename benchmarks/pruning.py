@@ -1,0 +1,214 @@
+"""What pruning gives and takes: channels cut, re-fitted, trained, made sparse, on shared models.
+
+Every row runs the commands that a user would: ``bmopt prune``, ``optimize``, ``finetune``,
+``bench``. Budgets and weights are fitted on calibration images; validation images only judge.
+
+    python benchmarks/pruning.py [--data DATA] [--rows NAME]... [--train-minutes M]
+        [--calib-limit N] [--val-limit N] [--json FILE] [--write-docs]
+
+The rows ``distilled`` and ``distilled-latency`` train for M minutes each, the unpruned model as
+long as the pruned one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from marks import Marks
+from shared_models import DEFAULT_DATA, SharedModel, sample_limits, shared_models
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
+HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
+RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
+
+Row = tuple[str, ...]
+
+
+class Runs:
+    """Commands on one folder of data, with the samples that every row uses."""
+
+    def __init__(self, args: argparse.Namespace, scratch: Path) -> None:
+        self.args, self.scratch = args, scratch
+        self.models = {model.name: model for model in shared_models(args.data)}
+        self.limits = sample_limits(args)
+
+    def document(self, *argv: str, codes: Sequence[int] = (0, 3)) -> dict[str, Any]:
+        """Return the JSON that a command prints."""
+        command = [sys.executable, "-m", "bmopt", *argv, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode not in codes:
+            raise SystemExit(f"{' '.join(argv)}: {done.stderr[-500:]}")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def pruned(self, model: SharedModel, out: Path, *flags: str) -> dict[str, Any]:
+        """Return the report of ``bmopt prune``."""
+        samples = ("--calib", model.calib, "--val", model.val, *self.limits)
+        return self.document("prune", str(model.path), "-o", str(out), *samples, *flags)
+
+    def drop(self, model: SharedModel, other: Path, than: Path | None = None) -> float:
+        """Return how many points of top-1 a model has less than another, the source by default."""
+        scores = [self.top1(model, one) for one in (than or model.path, other)]
+        return scores[0] - scores[1]
+
+    def top1(self, model: SharedModel, path: Path) -> float:
+        """Return the top-1 of a model in per cent."""
+        flags = ("--data", model.val, "--only", "accuracy", "--limit", str(self.args.val_limit))
+        found = self.document("bench", str(path), *flags)
+        top1 = next(one for one in found["accuracy"] if one["metric"] == "top1")
+        return 100.0 * float(top1["candidate"])
+
+    def trained(self, model: SharedModel, start: Path, out: Path) -> Path:
+        """Distil the source into ``start``, and return the trained model."""
+        data = model.calib.replace("calib1024", "train20000")
+        flags = ("--teacher", str(model.path), "--data", data, "-o", str(out))
+        flags += ("--augment", "flip", "--augment", "crop:4", "--threads", "2")
+        self.document("finetune", str(start), *flags, "--time", f"{self.args.train_minutes}min")
+        return out
+
+
+def chosen(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the point that a pruning chose."""
+    return next(point for point in report["trials"] if point["name"] == report["chosen"])
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number, or nothing."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def re_fitted(runs: Runs) -> list[Row]:
+    """Seven tenths of the MACs, without training; cutting alone beside it."""
+    rows = []
+    for name in RESNETS:
+        model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
+        found = chosen(runs.pruned(model, out, "--macs", "0.7"))
+        bare = runs.scratch / f"{name}.bare.onnx"
+        plan = out.with_suffix(".prune.json")
+        passes = f'simplify,prune-channels{{plan="{plan}"}}'
+        runs.document("optimize", str(model.path), "-p", passes, "-o", str(bare), "--no-verify")
+        alone = runs.drop(model, bare)
+        rows.append(_row("30 % of MACs cut, re-fitted", name, found, f"cut alone: {alone:.2f}"))
+    return rows
+
+
+def distilled(runs: Runs) -> list[Row]:
+    """The same, distilled; below the unpruned model with the same training."""
+    rows = []
+    for name in RESNETS:
+        model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
+        found = chosen(runs.pruned(model, out, "--macs", "0.7"))
+        rows.append(_after_training(runs, model, out, found, "30 % of MACs cut, distilled"))
+    return rows
+
+
+def _after_training(
+    runs: Runs, model: SharedModel, out: Path, found: dict[str, Any], what: str
+) -> Row:
+    whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.whole.onnx")
+    small = runs.trained(model, out, out.with_suffix(".tuned.onnx"))
+    lost = runs.drop(model, small, whole)
+    tops = " and ".join(f"{runs.top1(model, one):.2f} %" for one in (whole, small))
+    beside = f"top-1 of the unpruned and the pruned model after training: {tops}"
+    return (what, model.name, number(found["latency"], 3), number(found["macs"], 3), number(lost),
+            beside)  # fmt: skip
+
+
+def distilled_latency(runs: Runs) -> list[Row]:
+    """ResNet-32 to 0.68 of its latency, distilled."""
+    model, out = runs.models["resnet32_cifar10"], runs.scratch / "resnet32.latency.onnx"
+    found = chosen(runs.pruned(model, out, "--latency", "0.68"))
+    return [_after_training(runs, model, out, found, "32 % of latency cut, distilled")]
+
+
+def latency(runs: Runs) -> list[Row]:
+    """Seven tenths of the latency, as measured."""
+    rows = []
+    for name in RESNETS:
+        for target in ("ort-fp32", "ort-int8"):
+            flags = ("--target", target, "--latency", "0.7")
+            report = runs.pruned(runs.models[name], runs.scratch / "latency.onnx", *flags)
+            found, source = chosen(report), report["trials"][0]
+            beside = f"uncut: {number(source['latency'], 3)}"
+            rows.append(_row(f"`{target}` to 0.7 of the latency", name, found, beside))
+    return rows
+
+
+def sparse(runs: Runs) -> list[Row]:
+    """2:4 without training; magnitude alone beside it."""
+    name = "resnet32_cifar10"
+    model, out = runs.models[name], runs.scratch / "sparse.onnx"
+    found = chosen(runs.pruned(model, out, "--sparsity", "2:4"))
+    bare = runs.scratch / "magnitude.onnx"
+    passes = "simplify,sparsify{pattern=2:4}"
+    runs.document("optimize", str(model.path), "-p", passes, "-o", str(bare), "--no-verify")
+    beside = f"magnitude alone: {runs.drop(model, bare):.2f}"
+    return [_row("2:4, weights fitted", name, found, beside)]
+
+
+def pareto(runs: Runs) -> list[Row]:
+    """Pruned and quantised, within a drop."""
+    name = "resnet20_cifar10"
+    flags = ("--target", "ort-int8", "--max-drop", "1.5")
+    report = runs.pruned(runs.models[name], runs.scratch / "pareto.onnx", *flags)
+    return [
+        _row("`ort-int8`, in front", name, point, point["name"])
+        for point in report["trials"]
+        if point["name"] in report["pareto"]
+    ]
+
+
+def _row(what: str, name: str, point: dict[str, Any], beside: str) -> Row:
+    values = (number(point["latency"], 3), number(point["macs"], 3), number(point["drop"]))
+    return (what, name, *values, beside)
+
+
+ROWS: dict[str, Callable[[Runs], list[Row]]] = {
+    "re-fitted": re_fitted,
+    "latency": latency,
+    "sparse": sparse,
+    "pareto": pareto,
+    "distilled": distilled,
+    "distilled-latency": distilled_latency,
+}
+
+
+def table(rows: list[Row], command: str) -> str:
+    """Return the rows as Markdown below the command that gives them."""
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows]
+    return "\n".join([f"```sh\n{command}\n```", "", *(f"| {' | '.join(one)} |" for one in lines)])
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the shared data folder")
+    parser.add_argument("--rows", action="append", choices=list(ROWS), help="some rows only")
+    parser.add_argument("--train-minutes", type=float, default=10.0)
+    parser.add_argument("--calib-limit", type=int, default=1024)
+    parser.add_argument("--val-limit", type=int, default=5000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--write-docs", action="store_true", help="write the table to the page")
+    args = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bmopt-pruning-") as folder:
+        runs = Runs(args, Path(folder))
+        for name in args.rows or ROWS:
+            for row in ROWS[name](runs):
+                rows.append(row)
+                print(*row, sep="  ", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if args.write_docs:
+        Marks("pruning").put(PAGE, table(rows, "python benchmarks/pruning.py --data DATA"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Looking for the model that a budget or a drop allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bmopt.core.prune_plan import PrunePlan
+from bmopt.errors import PruningError
+from bmopt.workflow.pruning.budget import PruneBudget
+from bmopt.workflow.pruning.workshop import Trial, Workshop
+
+_ROUNDS = 4
+_AIM = 0.98
+_WASTE = 0.95
+_FINEST = 0.05
+_MOST_TRIALS = 7
+
+Tell = Callable[[Trial], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search ended with.
+
+    Attributes:
+        best: The model to ship.
+        trials: Everything that was tried, in that order; the first is the model as it was given.
+        missed: Why the budget is not met; empty where it is.
+        sparsity: What was done to get the weights a pattern of zeros; None where nothing was.
+    """
+
+    best: Trial
+    trials: tuple[Trial, ...]
+    missed: str = ""
+    sparsity: Mapping[str, Any] | None = None
+
+
+def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
+    """Return the model that ``budget`` leaves; latency is measured, and the cut corrected by it.
+
+    What profiles predict and what is measured differ: the ratio that is asked of the prediction is
+    corrected by the last measurement until the measured one fits.
+    """
+    trials = [_told(shop.tried("source", "", None), tell)]
+    start = trials[0].point.latency if budget.kind == "latency" else 1.0
+    asked, best = budget.ratio / (start or 1.0), None
+    for number in range(1, _ROUNDS + 1):
+        plan, is_least = _plan(shop, budget, min(asked, 1.0))
+        trial = _told(shop.tried(f"cut {number}", str(budget), plan), tell)
+        trials.append(trial)
+        left = _left(trial, budget)
+        if left <= budget.ratio:
+            best = trial if best is None or left > _left(best, budget) else best
+        fits = budget.kind != "latency" or _WASTE * budget.ratio <= left <= budget.ratio
+        if fits or (is_least and left > budget.ratio):
+            break
+        asked *= budget.ratio * _AIM / left
+    if best is not None:
+        return Found(best, tuple(trials))
+    closest = min(trials, key=lambda trial: _left(trial, budget))
+    left = _left(closest, budget)
+    return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
+
+
+def _plan(shop: Workshop, budget: PruneBudget, ratio: float) -> tuple[PrunePlan, bool]:
+    """Return what goes for a ratio, and whether nothing more can."""
+    try:
+        return shop.plan(budget, ratio), False
+    except PruningError:
+        return shop.least(budget), True
+
+
+def _left(trial: Trial, budget: PruneBudget) -> float:
+    point = trial.point
+    if budget.kind == "latency":
+        return 1.0 if point.latency is None else point.latency
+    return point.macs if budget.kind == "macs" else point.parameters
+
+
+def within_drop(shop: Workshop, max_drop: float, tell: Tell) -> Found:
+    """Return the cheapest model that loses no more than ``max_drop``, by halving intervals.
+
+    The search is over what is left of the latency, or of the MACs where none can be timed here.
+    """
+    kind = "latency" if shop.can_time else "macs"
+    budget = PruneBudget(kind, 0.5)  # type: ignore[arg-type]
+    trials = [_told(shop.tried("source", "", None), tell)]
+    lowest, highest = 0.1, 1.0
+    best = trials[0]
+    while highest - lowest > _FINEST and len(trials) < _MOST_TRIALS:
+        ratio = round((lowest + highest) / 2, 3)
+        plan, is_least = _plan(shop, budget, ratio)
+        if is_least:
+            lowest = ratio
+            continue
+        name = f"cut {len(trials)}"
+        asked = str(dataclasses.replace(budget, ratio=ratio))
+        trial = _told(shop.tried(name, asked, plan), tell)
+        trials.append(trial)
+        if _loses_no_more(trial, max_drop):
+            highest, best = ratio, _cheaper(best, trial)
+        else:
+            lowest = ratio
+    missed = "" if _loses_no_more(best, max_drop) else _why(best, max_drop)
+    return Found(best, tuple(trials), missed)
+
+
+def _loses_no_more(trial: Trial, max_drop: float) -> bool:
+    return trial.point.drop is not None and trial.point.drop <= max_drop
+
+
+def _cheaper(one: Trial, other: Trial) -> Trial:
+    def cost(trial: Trial) -> float:
+        point = trial.point
+        return point.macs if point.latency is None else point.latency
+
+    return min(one, other, key=cost)
+
+
+def _why(trial: Trial, max_drop: float) -> str:
+    lost = trial.point.drop
+    if lost is None:
+        return "the drop is not known: there is no metric on these samples"
+    return f"even the uncut model loses {lost:.2f} points in this precision, above {max_drop:g}"
+
+
+def _told(trial: Trial, tell: Tell) -> Trial:
+    tell(trial)
+    return trial

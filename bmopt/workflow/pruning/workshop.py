@@ -1,0 +1,273 @@
+"""Where models of one job are cut, re-fitted, brought to the target's precision and measured."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import onnx_ir as ir
+
+from bmopt.calibration.pruning.allocation import allocate, smallest
+from bmopt.calibration.pruning.ranking import Ranking, RankOptions, rank_channels
+from bmopt.calibration.pruning.reconstruction import reconstruct
+from bmopt.core.prune_plan import PrunePlan
+from bmopt.core.runner import Feeds, Runner
+from bmopt.errors import PruningError, UsageError
+from bmopt.graph.channels.counting import Kept, counts_of
+from bmopt.graph.channels.groups import channels_of
+from bmopt.graph.model_io import save_model
+from bmopt.optimizer.passes.correct_weights import CorrectWeights
+from bmopt.optimizer.passes.infer_shapes import InferShapes
+from bmopt.optimizer.passes.prune_channels import PruneChannels
+from bmopt.workflow.engines import Opener
+from bmopt.workflow.evaluating import Evaluated, Evaluator
+from bmopt.workflow.files import size_on_disk
+from bmopt.workflow.lowering import lower, opening_options
+from bmopt.workflow.measuring import measure_latency
+from bmopt.workflow.preparing import Job
+from bmopt.workflow.pruning.budget import PruneBudget
+from bmopt.workflow.pruning.latency_cost import LatencyCost, Widths, latency_cost
+from bmopt.workflow.pruning.pareto import Point
+from bmopt.workflow.reporting import runs_here
+
+_PROFILE_SECONDS = 7.0
+_TRIAL_SECONDS = 2.0
+_POINTS = 100.0
+
+Cost = Callable[[Kept], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A pruned model and what was measured of it.
+
+    Attributes:
+        point: What was measured.
+        plan: What was cut; None for the model that was given.
+        model: The pruned float model.
+    """
+
+    point: Point
+    plan: PrunePlan | None
+    model: ir.Model
+
+
+class Workshop:
+    """One job's model, and everything that is found out about it once; a context manager."""
+
+    def __init__(self, job: Job, model: ir.Model, *, multiple: int = 0) -> None:
+        """Read the dependency groups of an optimised float model."""
+        self.job, self.model = job, model.clone()
+        self._quick = _quick(job)
+        InferShapes()(self.model)
+        self.pool: tuple[Feeds, ...] = job.pool()
+        self.channels = channels_of(self.model)
+        shapes = {name: array.shape for name, array in self.pool[0].items()} if self.pool else {}
+        self.counts = counts_of(self.model, self.channels, shapes)
+        self._multiple = multiple
+        self._stack = contextlib.ExitStack()
+
+    def require_cuttable(self) -> None:
+        """Check that something can be cut.
+
+        Raises:
+            PruningError: No channel of the model can go.
+        """
+        if all(group.reason for group in self.channels.groups):
+            reasons = {group.reason for group in self.channels.groups}
+            why = "; ".join(sorted(reasons)[:3]) or "it has no layers with constant weights"
+            raise PruningError(f"no channel of the model can go: {why}")
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that decides; empty where none was measured."""
+        return "" if self._evaluator is None else self._evaluator.metric
+
+    @property
+    def can_time(self) -> bool:
+        """Whether this host runs what the job's target makes."""
+        return runs_here(self.job) and bool(self.pool) and not self.job.on_gpu
+
+    @functools.cached_property
+    def latency(self) -> LatencyCost:
+        """What layers take at any width; profiled on the reference engine."""
+        if not self.can_time:
+            raise UsageError(
+                f"{self.job.target} cannot be timed here: give a budget in MACs or parameters, as "
+                "macs=0.7"
+            )
+        self.job.progress.step("time widths")
+        return latency_cost(
+            Widths(self.model, self.channels, self.counts),
+            self.job.reference,
+            self.pool,
+            threads=self.job.recipe.threads,
+            seconds=_PROFILE_SECONDS,
+            progress=self.job.progress,
+        )
+
+    @functools.cached_property
+    def ranking(self) -> Ranking:
+        """The order in which channels go, and what the model loses by it."""
+        assert self.job.calib is not None
+        self.job.progress.step("rank channels")
+        return rank_channels(
+            self.model,
+            self.channels,
+            self.job.calib,
+            self.job.reference.open_checked,
+            options=RankOptions(batch_size=self.job.batch_size),
+            progress=self.job.progress.advance,
+        )
+
+    def cost(self, budget: PruneBudget) -> Cost:
+        """Return what a budget limits."""
+        if budget.kind == "latency":
+            return self.latency
+        return self.counts.macs if budget.kind == "macs" else self.counts.parameters
+
+    def plan(self, budget: PruneBudget, ratio: float) -> PrunePlan:
+        """Return what goes so that ``ratio`` of a budget's cost is left.
+
+        Raises:
+            PruningError: It cannot be met; the message has the closest.
+        """
+        cost = self.cost(budget)
+        return allocate(self.ranking, cost, ratio * cost({}), multiple=self.multiple(budget))
+
+    def least(self, budget: PruneBudget) -> PrunePlan:
+        """Return the plan that leaves as little as can be."""
+        return smallest(self.ranking, multiple=self.multiple(budget))
+
+    def multiple(self, budget: PruneBudget) -> int:
+        """Return what widths are to be multiples of."""
+        if self._multiple:
+            return self._multiple
+        return self.latency.unit if budget.kind == "latency" else 1
+
+    def pruned(self, plan: PrunePlan) -> ir.Model:
+        """Return the model without a plan's channels, its layers re-fitted to the samples."""
+        cut = PruneChannels(plan)(self.model.clone()).model
+        if self.job.calib is None:
+            return cut
+        self.job.progress.step("re-fit")
+        corrections = reconstruct(
+            self.model,
+            cut,
+            plan,
+            self.job.calib,
+            self.job.reference.open_checked,
+            progress=self.job.progress.advance,
+        )
+        return CorrectWeights(corrections)(cut).model
+
+    def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
+        """Cut, re-fit, lower and measure; without a plan, the model as it is."""
+        model = self.model if plan is None else self.pruned(plan)
+        return self.measured(name, budget, model, plan)
+
+    def measured(self, name: str, budget: str, model: ir.Model, plan: PrunePlan | None) -> Trial:
+        """Lower and measure a float model that was cut by ``plan``."""
+        kept = {} if plan is None else self._kept(plan)
+        lowered = lower(self._quick, model.clone()).model
+        with tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
+            file = Path(folder) / "model.onnx"
+            save_model(lowered, file)
+            size = size_on_disk(file)
+            opener = self._opener(lowered)
+            with opener.opened_file(file, Path(folder)) as runner:
+                latency = self._timed(runner) if self.can_time else None
+                accuracy = self._judged(runner)
+        macs, parameters = self.counts.macs, self.counts.parameters
+        point = Point(
+            name=name,
+            budget=budget,
+            macs=macs(kept) / macs({}) if macs({}) else 1.0,
+            parameters=parameters(kept) / parameters({}),
+            size_bytes=size,
+            latency=None if latency is None else latency[0],
+            interval=None if latency is None else latency[1:],
+        )
+        return Trial(_with_accuracy(point, accuracy), plan, model)
+
+    def _kept(self, plan: PrunePlan) -> dict[str, float]:
+        sizes = self.counts.sizes
+        return {name: sizes[name] - len(set(gone)) for name, gone in plan.removed.items()}
+
+    def _opener(self, model: ir.Model) -> Opener:
+        job = self.job
+        return Opener(job.backend, job.target, opening_options(job, model), job.recipe.threads)
+
+    def _timed(self, runner: Runner) -> tuple[float, float, float]:
+        found = measure_latency(
+            self._source, runner, self.pool, threads=self.job.recipe.threads,
+            seconds=_TRIAL_SECONDS,
+        ).to_dict()  # fmt: skip
+        return found["ratio"], found["low"], found["high"]
+
+    @functools.cached_property
+    def _source(self) -> Runner:
+        threads = self.job.recipe.threads
+        opened = self.job.reference.open_graph(self.job.path, threads=threads)
+        return self._stack.enter_context(opened)
+
+    @functools.cached_property
+    def _evaluator(self) -> Evaluator | None:
+        job = self.job
+        if job.recipe.metric == "none" or job.val is None:
+            return None
+        evaluator = Evaluator(job.val, job.batch_size, job.recipe.metric, seed=job.recipe.seed)
+        self._stack.enter_context(evaluator)
+        with job.reference.open_graph(job.path) as source:
+            evaluator.reference(source)
+        return evaluator
+
+    def _judged(self, runner: Runner) -> Evaluated | None:
+        if self._evaluator is None:
+            return None
+        self.job.progress.step("accuracy")
+        return self._evaluator.evaluate(runner)
+
+    def __enter__(self) -> Workshop:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def _quick(job: Job) -> Job:
+    """Return the job as models are tried: without what takes long and is done for the best one."""
+    recipe = dataclasses.replace(
+        job.recipe, prune="", preset="fast", max_drop=-1.0, min_metric="", min_speedup=0.0, plan=""
+    )
+    return dataclasses.replace(job, recipe=recipe)
+
+
+def _with_accuracy(point: Point, found: Evaluated | None) -> Point:
+    if found is None:
+        return point
+    report = found.report
+    if report.candidate_score is None:
+        # The metric is the agreement itself.
+        lost = None if report.agreement is None else 1.0 - report.agreement
+        return dataclasses.replace(point, drop=_points(lost), agreement=report.agreement)
+    return dataclasses.replace(
+        point,
+        metric=report.candidate_score,
+        drop=_points(report.loss),
+        agreement=report.agreement,
+    )
+
+
+def _points(loss: float | None) -> float | None:
+    return None if loss is None else loss * _POINTS

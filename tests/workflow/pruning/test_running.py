@@ -1,0 +1,94 @@
+"""The demo's model, pruned on its own samples in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmopt.core.prune_plan import PrunePlan
+from bmopt.errors import PruningError
+from bmopt.graph.facts import model_facts
+from bmopt.graph.model_io import load_model
+from bmopt.workflow.compiling import compile_model
+from bmopt.workflow.pruning.budget import PruneBudget
+from bmopt.workflow.pruning.running import PLAN, prune_model, write_report
+from bmopt.workflow.pruning.wish import PruneWish
+from bmopt.workflow.recipe import Recipe
+from tests.workflow.demo_runs import DEMO
+
+RECIPE = Recipe(target="ort-fp32", calib=str(DEMO.calib), val=str(DEMO.val), calib_limit=96)
+
+
+def test_half_of_the_macs_are_left_and_the_model_still_reads_digits(tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    result = prune_model(DEMO.model, RECIPE, PruneWish(PruneBudget("macs", 0.5)), out)
+    assert result.exit_code == 0
+    before, after = (model_facts(load_model(path)) for path in (DEMO.model, out))
+    assert after.macs <= 0.5 * before.macs
+    assert [value.name for value in after.outputs] == [value.name for value in before.outputs]
+    report = result.report
+    (source, cut) = report["trials"]
+    assert source["drop"] == 0.0
+    assert cut["drop"] < 5.0
+    assert cut["macs"] == pytest.approx(after.macs / before.macs, abs=1e-3)
+    assert report["chosen"] == "cut 1"
+    plan = PrunePlan.from_json(out.with_suffix(PLAN).read_text())
+    assert {name for name, gone in plan.removed.items() if gone}
+    write_report(result, tmp_path / "page.html")
+    assert "What was tried" in (tmp_path / "page.html").read_text()
+    json.dumps(report)
+
+    again = tmp_path / "again.onnx"
+    wish = PruneWish(plan=str(out.with_suffix(PLAN)))
+    prune_model(DEMO.model, RECIPE, wish, again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_what_cannot_be_met_ships_the_closest_with_exit_code_3(tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    result = prune_model(DEMO.model, RECIPE, PruneWish(PruneBudget("macs", 0.01)), out)
+    assert result.exit_code == 3
+    assert result.report["missed"][0].startswith("macs=0.01 is not met: the closest leaves 0.")
+    assert out.is_file()
+
+
+def test_the_search_stays_within_the_drop(tmp_path: Path) -> None:
+    result = prune_model(DEMO.model, RECIPE, PruneWish(max_drop=3.0), tmp_path / "small.onnx")
+    assert result.exit_code == 0
+    points = {point["name"]: point for point in result.report["trials"]}
+    assert 2 <= len(points) <= 7
+    assert points[result.report["chosen"]]["drop"] <= 3.0
+    assert result.report["chosen"] != "source"
+
+
+def test_compile_prunes_before_it_quantises(tmp_path: Path) -> None:
+    recipe = Recipe(
+        target="ort-int8", calib=str(DEMO.calib), val=str(DEMO.val), prune="parameters=0.6",
+        preset="fast", placement="all", duration_s=0.5, calib_limit=96,
+    )  # fmt: skip
+    result = compile_model(DEMO.model, recipe, tmp_path / "artifact")
+    assert result.exit_code == 0
+    assert result.report["pruning"]["chosen"] == "cut 1"
+    assert (tmp_path / "artifact" / "prune.json").is_file()
+    weights = model_facts(load_model(tmp_path / "artifact" / "model.onnx"))
+    assert weights.parameters < 0.75 * model_facts(load_model(DEMO.model)).parameters
+    assert result.report["accuracy"]["agreement"] > 0.9
+
+
+def test_zeros_are_made_after_the_cut(tmp_path: Path) -> None:
+    wish = PruneWish(PruneBudget("macs", 0.7), sparsity="2:4")
+    result = prune_model(DEMO.model, RECIPE, wish, tmp_path / "small.onnx")
+    assert result.report["chosen"] == "sparse"
+    assert "gains no time" in result.report["sparsity"]["gain"]
+
+
+def test_samples_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(PruningError, match="give them with --calib"):
+        prune_model(
+            DEMO.model, Recipe(target="ort-fp32"), PruneWish(PruneBudget("macs", 0.5)),
+            tmp_path / "small.onnx",
+        )  # fmt: skip
+    assert not np.array(list(tmp_path.iterdir())).size
