@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Options of pytest, e.g. make pytest ARGS='-k fold -x'
 ARGS ?=
+# Processes that run tests; 0 runs them in one, where a debugger works
+JOBS ?= 2
 # Models and labelled samples for make bench, laid out as docs/benchmarks.md says
 DATA ?= ../shared/data
 
@@ -47,7 +49,7 @@ layers: $(VENV)/.tools ## who may import whom
 	$(BIN)/lint-imports --no-logo
 
 pytest: $(VENV)/.tools ## the tests alone; ARGS='-k name' selects
-	$(BIN)/python -m pytest --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 bench: $(VENV)/.bench ## measure what docs/benchmarks.md tells; DATA=folder, takes hours
 	mkdir -p build/bench
