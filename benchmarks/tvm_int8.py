@@ -10,7 +10,7 @@ rounding in a layer sets off. So kernels are compared one by one too, each fed w
 how many elements of a million are a step off, and how many steps one is at most.
 
     python benchmarks/tvm_int8.py [--data DIR] [--only NAME] [--threads N] [--seconds S]
-        [--json FILE] [--write-docs]
+        [--device DEVICE] [--json FILE] [--write-docs]
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def measured(model: SharedModel, args: argparse.Namespace) -> Found | str:
         flags = ("--calib-limit", str(args.calib_limit), "--metric", "none")
         for target, folder in folders.items():
             folder.mkdir()
-            report = compiled(model, target, folder, flags)
+            place = f":{args.device}" if args.device and target.startswith("tvm") else ""
+            report = compiled(model, target + place, folder, flags)
             if isinstance(report, str):
                 return f"{target}: {report}"
         artifacts = {target: folder / "artifact" for target, folder in folders.items()}
@@ -261,6 +262,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of every comparison")
     parser.add_argument("--calib-limit", type=int, default=256, help="0: all")
     parser.add_argument("--val-limit", type=int, default=2000, help="0: all")
+    parser.add_argument("--device", default="", help="of the tvm targets, as x86-avx2")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write-docs", action="store_true", help="write the table to the page")
     args = parser.parse_args()

@@ -17,6 +17,7 @@ from bmopt.bundle import native
 from bmopt.errors import BundleError
 from bmopt.workflow.packaging import PackageOptions, package
 from tests.runner.emulated import QEMU, emulator
+from tests.turns import alone
 from tests.workflow.demo_runs import compile_demo
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,11 @@ def install_runner(name: str, *options: str) -> None:
     build = PREFIX / f"build-{name}"
     configure = ["cmake", "-S", str(SOURCE), "-B", str(build), "-DBMOPT_WERROR=ON", *options]
     configure += [f"-DBMOPT_RUNNER_PYTHON={sys.executable}"]
+    with alone("runner-device"):
+        _installed(build, configure)
+
+
+def _installed(build: Path, configure: list[str]) -> None:
     found = subprocess.run(configure, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     if "no onnxruntime_c_api.h" in found.stdout:

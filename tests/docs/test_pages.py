@@ -37,7 +37,7 @@ def section(page: str, heading: str) -> str:
 
 
 def options(verb: Verb) -> set[str]:
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(prog="bmopt", add_help=False)
     verb.add_arguments(parser)
     found = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", parser.format_usage())
     return set(found) | {name for name in parser._option_string_actions if name.startswith("--")}
@@ -97,7 +97,7 @@ def test_tensorrt_page_has_every_target_and_device_of_a_gpu() -> None:
 
 
 def test_tensorrt_page_has_exactly_the_options_of_a_build() -> None:
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(prog="bmopt", add_help=False)
     add_engine(parser)
     text = section("tensorrt.md", "Options of the build")
     written = re.findall(r"^\| `(--[a-z-]+)", text, flags=re.MULTILINE)

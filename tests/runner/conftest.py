@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.runner.emulated import QEMU, emulator
+from tests.turns import alone
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "cpp_ext/runner"
@@ -60,7 +61,12 @@ def build(folder: Path, targets: tuple[str, ...], *options: str) -> Build:
         "-DCMAKE_BUILD_TYPE=Debug",
         *options,
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    with alone("runner-tests"):
+        return _built(folder, targets, command)
+
+
+def _built(folder: Path, targets: tuple[str, ...], configure: list[str]) -> Build:
+    found = subprocess.run(configure, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     has_onnxruntime = "no onnxruntime_c_api.h" not in found.stdout
     wanted = (*targets, PLUGIN) if has_onnxruntime else targets

@@ -26,6 +26,7 @@ from tests.bundle.bundles import write_key
 from tests.runner.conftest import Build
 from tests.runner.native_probe import stb_folder
 from tests.runner.tool_bundles import Tool, pixels_model, write_bundle
+from tests.turns import alone
 
 _FEEDS = {"input": np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)}
 _LABELS = "cat\ndog\nelk\n"
@@ -37,9 +38,10 @@ needs_pictures = pytest.mark.skipif(stb_folder() is None, reason="needs libstb-d
 @pytest.fixture(scope="session")
 def tool(native_engine: Build, ort_library: Path) -> Tool:
     command = ["cmake", "--build", str(native_engine.folder), "--parallel", "2"]
-    made = subprocess.run(
-        [*command, "--target", "bmopt-run"], capture_output=True, text=True, check=False
-    )
+    with alone("runner-tests"):
+        made = subprocess.run(
+            [*command, "--target", "bmopt-run"], capture_output=True, text=True, check=False
+        )
     assert made.returncode == 0, made.stdout[-4000:] + made.stderr[-4000:]
     return Tool(native_engine.folder / "bmopt-run", ort_library)
 
