@@ -1,5 +1,7 @@
 """How fast TVM code is beside ONNX Runtime, untuned and tuned: both in this process, in turns.
 
+With more threads than one, use tvm_threads.py: what spins in one process disturbs the other engine.
+
 Every shared convolutional model in float, one sample a run, with ``--threads`` for both. A turn
 runs both in one order and then in the other. Ratios are TVM's latency over ONNX Runtime's, with
 their 99 % intervals; below 1, TVM is faster. With ``--tune``, the model's kernels are tuned first,

@@ -15,7 +15,7 @@ Dot = Literal["vpdpbusd", "sdot", "vpmaddubsw", "vpmaddwd", "plain"]
 BLOCK = 16
 """Output channels that a kernel computes at a time; stored channels are a multiple of it."""
 
-_SHARED_FROM = 250_000
+_SHARED_FROM = 25_000
 """Vector instructions from which work is spread over cores."""
 
 

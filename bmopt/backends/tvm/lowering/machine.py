@@ -8,7 +8,7 @@ import tvm
 
 from bmopt.backends.tvm.lowering.stmts import Native
 
-_WORTH_SHARING = 200_000
+_WORTH_SHARING = 15_000
 _LEAST_LANES = 4
 _FEW_REGISTERS = 16
 _MANY_REGISTERS = 32
@@ -33,9 +33,10 @@ class Machine:
     def shares(self, cycles: float) -> bool:
         """Return whether a loop of so many cycles is to be shared between threads.
 
-        Waking them, and waiting for the last of them, costs some microseconds on a CPU that has
-        nothing else to do. On a busy one, a thread that waits for its turn holds up all others,
-        for milliseconds: TVM gives each thread its part beforehand, and nobody takes it over.
+        Waking them, and waiting for the last of them, costs a microsecond or two on a CPU that
+        has nothing else to do. On a busy one, a thread that waits for its turn holds up all
+        others, for milliseconds: TVM gives each thread its part beforehand, and nobody takes it
+        over. There a model is to run on one thread, which no loop is shared with.
         """
         return self.threads > 1 and cycles >= _WORTH_SHARING
 
