@@ -1,6 +1,6 @@
 """How fast TVM code is beside ONNX Runtime, untuned and tuned: both in this process, in turns.
 
-With more threads than one, use tvm_threads.py: what spins in one process disturbs the other engine.
+With more threads than one, use tvm_threads.py: threads that spin disturb the other engine here.
 
 Every shared convolutional model in float, one sample a run, with ``--threads`` for both. A turn
 runs both in one order and then in the other. Ratios are TVM's latency over ONNX Runtime's, with
