@@ -30,17 +30,17 @@ class PruneBudget:
         Raises:
             UsageError: It is neither, or out of its range.
         """
-        kind, _, number = text.rpartition("=")
-        kind = kind.strip() or "latency"
-        if kind not in get_args(Kind):
-            raise UsageError(
-                f"prune {text!r}: unknown {kind!r}; valid are {', '.join(get_args(Kind))}"
-            )
+        name, _, number = text.rpartition("=")
+        name = name.strip() or "latency"
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        kind = next((one for one in kinds if one == name), None)
+        if kind is None:
+            raise UsageError(f"prune {text!r}: unknown {name!r}; valid are {', '.join(kinds)}")
         try:
             ratio = float(number)
         except ValueError as error:
             raise UsageError(f"prune {text!r}: {number!r} is no number") from error
-        return cls(kind, ratio).checked()  # type: ignore[arg-type]
+        return cls(kind, ratio).checked()
 
     def checked(self) -> PruneBudget:
         """Return the budget.

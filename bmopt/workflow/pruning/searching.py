@@ -9,6 +9,7 @@ from typing import Any
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.errors import PruningError
 from bmopt.workflow.pruning.budget import PruneBudget
+from bmopt.workflow.pruning.pareto import Point
 from bmopt.workflow.pruning.workshop import Trial, Workshop
 
 _ROUNDS = 4
@@ -41,26 +42,27 @@ def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
     """Return the model that ``budget`` leaves; latency is measured, and the cut corrected by it.
 
     What profiles predict and what is measured differ: the ratio that is asked of the prediction is
-    corrected by the last measurement until the measured one fits.
+    corrected by the last measurement until the measured one fits. The latency is a part of the
+    uncut model's in the target's precision.
     """
     trials = [_told(shop.tried("source", "", None), tell)]
-    start = trials[0].point.latency if budget.kind == "latency" else 1.0
-    asked, best = budget.ratio / (start or 1.0), None
+    source = trials[0].point
+    asked, best = budget.ratio, None
     for number in range(1, _ROUNDS + 1):
         plan, is_least = _plan(shop, budget, min(asked, 1.0))
         trial = _told(shop.tried(f"cut {number}", str(budget), plan), tell)
         trials.append(trial)
-        left = _left(trial, budget)
+        left = _left(trial, budget, source)
         if left <= budget.ratio:
-            best = trial if best is None or left > _left(best, budget) else best
+            best = trial if best is None or left > _left(best, budget, source) else best
         fits = budget.kind != "latency" or _WASTE * budget.ratio <= left <= budget.ratio
         if fits or (is_least and left > budget.ratio):
             break
         asked *= budget.ratio * _AIM / left
     if best is not None:
         return Found(best, tuple(trials))
-    closest = min(trials, key=lambda trial: _left(trial, budget))
-    left = _left(closest, budget)
+    closest = min(trials, key=lambda trial: _left(trial, budget, source))
+    left = _left(closest, budget, source)
     return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
 
 
@@ -72,10 +74,13 @@ def _plan(shop: Workshop, budget: PruneBudget, ratio: float) -> tuple[PrunePlan,
         return shop.least(budget), True
 
 
-def _left(trial: Trial, budget: PruneBudget) -> float:
+def _left(trial: Trial, budget: PruneBudget, source: Point) -> float:
+    """Return what a trial has of the uncut model's."""
     point = trial.point
     if budget.kind == "latency":
-        return 1.0 if point.latency is None else point.latency
+        assert point.latency is not None
+        assert source.latency is not None
+        return point.latency / source.latency
     return point.macs if budget.kind == "macs" else point.parameters
 
 
@@ -84,8 +89,7 @@ def within_drop(shop: Workshop, max_drop: float, tell: Tell) -> Found:
 
     The search is over what is left of the latency, or of the MACs where none can be timed here.
     """
-    kind = "latency" if shop.can_time else "macs"
-    budget = PruneBudget(kind, 0.5)  # type: ignore[arg-type]
+    budget = PruneBudget("latency" if shop.can_time else "macs", 0.5)
     trials = [_told(shop.tried("source", "", None), tell)]
     lowest, highest = 0.1, 1.0
     best = trials[0]

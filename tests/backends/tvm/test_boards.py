@@ -20,24 +20,13 @@ from bmopt.core.runner import SelfTimed
 from bmopt.errors import ArtifactError, BoardError, DataError, HostError
 from tests.backends.tvm.board_server import Server, needs_tracker, serving, tracking
 from tests.backends.tvm.installed import (
-    RESIDUAL,
     compiled,
     distance,
     expected,
-    model_of,
     needs_tvm,
-    saved,
 )
 
 pytestmark = needs_tvm
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of two outputs, ``model.onnx``, and its library, ``model.so``."""
-    place = tmp_path_factory.mktemp("library")
-    compiled(saved(model_of(RESIDUAL), place), place / "model.so")
-    return place
 
 
 @pytest.fixture(scope="module")

@@ -16,24 +16,12 @@ from bmopt.backends.tvm.targets import compiler_for, device_for
 from bmopt.core.host import host_facts
 from bmopt.errors import ArtifactError, DataError, HostError
 from tests.backends.tvm.installed import (
-    RESIDUAL,
-    compiled,
     distance,
     expected,
-    model_of,
     needs_tvm,
-    saved,
 )
 
 pytestmark = needs_tvm
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of two outputs, ``model.onnx``, and its library, ``model.so``."""
-    place = tmp_path_factory.mktemp("library")
-    compiled(saved(model_of(RESIDUAL), place), place / "model.so")
-    return place
 
 
 def _feeds(batch: int = 2) -> dict[str, Any]:

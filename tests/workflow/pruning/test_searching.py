@@ -1,0 +1,79 @@
+"""The search, on a workshop whose models take and lose what a formula says."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx_ir as ir
+import pytest
+
+from bmopt.core.prune_plan import PrunePlan
+from bmopt.errors import PruningError
+from bmopt.workflow.pruning.budget import PruneBudget
+from bmopt.workflow.pruning.pareto import Point
+from bmopt.workflow.pruning.searching import within_budget, within_drop
+from bmopt.workflow.pruning.workshop import Trial
+from tests.graph.channels.random_graphs import picture_net
+
+MODEL: ir.Model = picture_net(["conv"], 0)
+
+
+@dataclasses.dataclass
+class Shop:
+    """Plans that have their ratio as the number of channels that are left of a thousand.
+
+    Attributes:
+        start: Latency of the uncut model, as a part of the float source's.
+        fixed: Part of the latency that no cut takes off.
+        smallest: The least ratio that can be.
+    """
+
+    start: float = 1.0
+    fixed: float = 0.0
+    smallest: float = 0.0
+    can_time: bool = True
+
+    def plan(self, budget: PruneBudget, ratio: float) -> PrunePlan:
+        del budget
+        if ratio < self.smallest:
+            raise PruningError("cannot be met")
+        return PrunePlan("", {"g": tuple(range(round(1000 * ratio)))})
+
+    def least(self, budget: PruneBudget) -> PrunePlan:
+        return self.plan(budget, self.smallest)
+
+    def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
+        left = 1.0 if plan is None else len(plan.removed["g"]) / 1000
+        latency = self.start * (self.fixed + (1.0 - self.fixed) * left)
+        drop = 10.0 * (1.0 - left)
+        return Trial(Point(name, budget, left, left, 1, latency, drop=drop), plan, MODEL)
+
+
+@pytest.mark.parametrize("start", [1.0, 0.4])
+@pytest.mark.parametrize("fixed", [0.0, 0.3])
+def test_a_latency_is_a_part_of_the_uncut_models_on_the_target(start: float, fixed: float) -> None:
+    shop = Shop(start, fixed)
+    found = within_budget(shop, PruneBudget("latency", 0.7), lambda _: None)  # type: ignore[arg-type]
+    assert not found.missed
+    latency = found.best.point.latency
+    assert latency is not None
+    assert 0.6 <= latency / start <= 0.7
+
+
+def test_what_cannot_be_met_has_the_closest() -> None:
+    shop = Shop(fixed=0.8)
+    found = within_budget(shop, PruneBudget("latency", 0.5), lambda _: None)  # type: ignore[arg-type]
+    assert found.missed.startswith("latency=0.5 is not met: the closest leaves 0.8")
+    shop = Shop(smallest=0.6)
+    found = within_budget(shop, PruneBudget("macs", 0.5), lambda _: None)  # type: ignore[arg-type]
+    assert found.missed == "macs=0.5 is not met: the closest leaves 0.600"
+    assert len(found.trials) == 2
+
+
+@pytest.mark.parametrize("can_time", [True, False])
+def test_the_cheapest_within_a_drop_is_found(can_time: bool) -> None:
+    told: list[Trial] = []
+    found = within_drop(Shop(can_time=can_time), 3.0, told.append)  # type: ignore[arg-type]
+    assert found.trials == tuple(told)
+    assert found.best.point.drop is not None
+    assert 2.4 <= found.best.point.drop <= 3.0
