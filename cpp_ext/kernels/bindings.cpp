@@ -2,6 +2,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "kernels/observer.hpp"

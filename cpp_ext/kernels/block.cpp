@@ -1,6 +1,7 @@
 #include "kernels/block.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "kernels/multiversion.hpp"

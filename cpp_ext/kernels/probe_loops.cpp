@@ -1,6 +1,7 @@
 #include "kernels/probe_loops.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
 
 #include "kernels/multiversion.hpp"

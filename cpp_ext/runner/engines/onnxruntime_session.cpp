@@ -1,6 +1,7 @@
 #include "onnxruntime_session.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "dtype.h"

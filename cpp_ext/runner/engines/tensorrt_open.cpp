@@ -1,5 +1,6 @@
 #include "tensorrt_open.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 

@@ -1,6 +1,7 @@
 // A loaded engine, from open to close: one stream, and memory that is kept from run to run.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>

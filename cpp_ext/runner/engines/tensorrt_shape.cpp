@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdint>
 
 #include "tensorrt_sdk.h"
 

@@ -5,6 +5,7 @@
 #include <NvInferRuntime.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <string>

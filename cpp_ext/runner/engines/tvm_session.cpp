@@ -1,5 +1,7 @@
 #include "tvm_session.h"
 
+#include <cstdint>
+
 #include "failure.h"
 #include "tvm_threads.h"
 

@@ -1,6 +1,7 @@
 #include "tvm_tensor.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>

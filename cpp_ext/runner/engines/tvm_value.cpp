@@ -1,6 +1,7 @@
 #include "tvm_value.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "failure.h"
 

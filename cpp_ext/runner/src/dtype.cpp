@@ -1,6 +1,7 @@
 #include "dtype.h"
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <iterator>
 

@@ -1,5 +1,7 @@
 #include "fields.h"
 
+#include <cstdint>
+
 #include "failure.h"
 #include "files.h"
 

@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
 
 #include "failure.h"

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdint>
 
 #include "dtype.h"
 #include "failure.h"

@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include "dtype.h"
 #include "failure.h"
 #include "manifest_parts.h"

@@ -1,6 +1,7 @@
 #include "npy.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "dtype.h"

@@ -1,6 +1,7 @@
 #include "npy_header.h"
 
 #include <charconv>
+#include <cstdint>
 #include <cstring>
 
 #include "failure.h"

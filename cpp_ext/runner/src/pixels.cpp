@@ -1,6 +1,7 @@
 #include "pixels.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "failure.h"
 

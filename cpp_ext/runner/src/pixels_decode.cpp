@@ -1,4 +1,5 @@
 #include <cctype>
+#include <cstdint>
 #include <memory>
 
 #include "failure.h"

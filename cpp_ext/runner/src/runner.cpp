@@ -1,5 +1,8 @@
 #include "runner.h"
 
+#include <cstdint>
+#include <memory>
+
 #include "dtype.h"
 #include "failure.h"
 

@@ -1,6 +1,7 @@
 #include "sha256.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 namespace bm {

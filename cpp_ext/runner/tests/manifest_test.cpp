@@ -1,5 +1,7 @@
 #include "manifest.h"
 
+#include <cstdint>
+
 #include "check.h"
 
 namespace {

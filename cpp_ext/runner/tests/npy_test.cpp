@@ -1,5 +1,7 @@
 #include "npy.h"
 
+#include <cstdint>
+
 #include "check.h"
 #include "dtype.h"
 #include "files.h"

@@ -2,6 +2,7 @@
 // the same memory. Both in turns of 2 ms, as nanoseconds per call of each turn, one a line:
 // "direct NS" or "runner NS".
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <cstdint>
+
 #include "files.h"
 #include "json.h"
 #include "json_text.h"

@@ -1,6 +1,7 @@
 #include "inputs.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "failure.h"
 #include "pixels.h"

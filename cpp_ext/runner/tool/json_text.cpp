@@ -1,6 +1,7 @@
 #include "json_text.h"
 
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 

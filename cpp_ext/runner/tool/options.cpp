@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <map>

@@ -1,6 +1,7 @@
 #include "stages.h"
 
 #include <cstdio>
+#include <functional>
 
 #include "failure.h"
 #include "json_text.h"
