@@ -3,11 +3,12 @@
 Every row runs the commands that a user would: ``bmopt prune``, ``optimize``, ``finetune``,
 ``bench``. Budgets and weights are fitted on calibration images; validation images only judge.
 
-    python benchmarks/pruning.py [--data DATA] [--rows NAME]... [--train-minutes M]
+    python benchmarks/pruning.py [--data DATA] [--rows NAME]... [--train-minutes M] [--seeds N]
         [--calib-limit N] [--val-limit N] [--json FILE] [--write-docs]
 
 The rows ``distilled`` and ``distilled-latency`` train for M minutes each, the unpruned model as
-long as the pruned one.
+long as the pruned one, with N seeds: between two of them, the difference of the two models moves
+by some tenths of a point.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,12 +43,16 @@ class Runs:
 
     def document(self, *argv: str, codes: Sequence[int] = (0, 3)) -> dict[str, Any]:
         """Return the JSON that a command prints."""
-        command = [sys.executable, "-m", "bmopt", *argv, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = self.ended(*argv)
         if done.returncode not in codes:
             raise SystemExit(f"{' '.join(argv)}: {done.stderr[-500:]}")
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+    def ended(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of bmopt, and return how it ended."""
+        command = [sys.executable, "-m", "bmopt", *argv, "--json"]
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     def pruned(self, model: SharedModel, out: Path, *flags: str) -> dict[str, Any]:
         """Return the report of ``bmopt prune``."""
@@ -65,11 +71,12 @@ class Runs:
         top1 = next(one for one in found["accuracy"] if one["metric"] == "top1")
         return 100.0 * float(top1["candidate"])
 
-    def trained(self, model: SharedModel, start: Path, out: Path) -> Path:
+    def trained(self, model: SharedModel, start: Path, out: Path, seed: int) -> Path:
         """Distil the source into ``start``, and return the trained model."""
         data = model.calib.replace("calib1024", "train20000")
         flags = ("--teacher", str(model.path), "--data", data, "-o", str(out))
         flags += ("--augment", "flip", "--augment", "crop:4", "--threads", "2")
+        flags += ("--seed", str(seed))
         self.document("finetune", str(start), *flags, "--time", f"{self.args.train_minutes}min")
         return out
 
@@ -112,13 +119,19 @@ def distilled(runs: Runs) -> list[Row]:
 def _after_training(
     runs: Runs, model: SharedModel, out: Path, found: dict[str, Any], what: str
 ) -> Row:
-    whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.whole.onnx")
-    small = runs.trained(model, out, out.with_suffix(".tuned.onnx"))
-    lost = runs.drop(model, small, whole)
-    tops = " and ".join(f"{runs.top1(model, one):.2f} %" for one in (whole, small))
+    pairs = [_tops(runs, model, out, seed) for seed in range(runs.args.seeds)]
+    lost = sum(whole - small for whole, small in pairs) / len(pairs)
+    tops = ", ".join(f"{whole:.2f} and {small:.2f} %" for whole, small in pairs)
     beside = f"top-1 of the unpruned and the pruned model after training: {tops}"
     return (what, model.name, number(found["latency"], 3), number(found["macs"], 3), number(lost),
             beside)  # fmt: skip
+
+
+def _tops(runs: Runs, model: SharedModel, pruned: Path, seed: int) -> tuple[float, float]:
+    """Return the top-1 of the unpruned and of the pruned model after the same training."""
+    whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.{seed}.onnx", seed)
+    small = runs.trained(model, pruned, pruned.with_suffix(f".{seed}.onnx"), seed)
+    return runs.top1(model, whole), runs.top1(model, small)
 
 
 def distilled_latency(runs: Runs) -> list[Row]:
@@ -166,6 +179,31 @@ def pareto(runs: Runs) -> list[Row]:
     ]
 
 
+def zoo(runs: Runs) -> list[Row]:
+    """A quarter of the channels of every group, on every model of the zoo."""
+    models = sorted((runs.args.data / "zoo" / "models").glob("*.onnx"))
+    ends = Counter(_quartered(runs, path) for path in models)
+    told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+    return [("a quarter of every group", f"zoo, {len(models)} models", "", "", "", told)]
+
+
+def _quartered(runs: Runs, path: Path) -> str:
+    """Return how a model of the zoo ends; what is left is run."""
+    out, again = runs.scratch / "quarter.onnx", runs.scratch / "again.onnx"
+    passes = "simplify,prune-channels{ratio=0.25}"
+    done = runs.ended("optimize", str(path), "-p", passes, "-o", str(out))
+    if done.returncode == 2 and len(done.stderr.splitlines()) == 1:
+        return "refused in a line"
+    if done.returncode != 0:
+        return f"crashed ({path.name})"
+    records = json.loads(done.stdout)["log"]["records"]
+    cut = next(one for one in records if one["name"].startswith("prune-channels"))
+    ran = runs.ended("optimize", str(out), "-p", "infer-shapes", "-o", str(again))
+    if ran.returncode or json.loads(ran.stdout)["log"]["verification"]["verdict"] != "equivalent":
+        return f"does not run ({path.name})"
+    return "cut, and run" if cut["modified"] else "left whole, with the reason for every group"
+
+
 def _row(what: str, name: str, point: dict[str, Any], beside: str) -> Row:
     values = (number(point["latency"], 3), number(point["macs"], 3), number(point["drop"]))
     return (what, name, *values, beside)
@@ -178,6 +216,7 @@ ROWS: dict[str, Callable[[Runs], list[Row]]] = {
     "pareto": pareto,
     "distilled": distilled,
     "distilled-latency": distilled_latency,
+    "zoo": zoo,
 }
 
 
@@ -193,6 +232,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the shared data folder")
     parser.add_argument("--rows", action="append", choices=list(ROWS), help="some rows only")
     parser.add_argument("--train-minutes", type=float, default=10.0)
+    parser.add_argument("--seeds", type=int, default=1, help="trainings whose mean is shown")
     parser.add_argument("--calib-limit", type=int, default=1024)
     parser.add_argument("--val-limit", type=int, default=5000)
     parser.add_argument("--json", type=Path)

@@ -1,7 +1,8 @@
 """bmopt: the fastest artifact that keeps a trained network's accuracy, and the proof of both.
 
 ``compile`` makes an artifact, ``load`` opens one, ``measure`` measures several beside each other,
-``finetune`` trains a model; each imports what it needs when called.
+``prune`` cuts channels out of one, ``finetune`` trains one; each imports what it needs when
+called.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from bmopt.workflow.benching.running import BenchResult
     from bmopt.workflow.finetuning import FinetuneReport
     from bmopt.workflow.progress import Progress
+    from bmopt.workflow.pruning.running import PruneResult
     from bmopt.workflow.samples import Samples
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile", "finetune", "load", "measure"]
+__all__ = ["__version__", "compile", "finetune", "load", "measure", "prune"]
 
 
 def compile(
@@ -154,6 +156,51 @@ def finetune(
         model,
         data=data,
         teacher=teacher,
+        val=val,
+        out=out,
+        progress=progress,
+        options=options,
+    )
+
+
+def prune(
+    model: object,
+    *,
+    target: str = "ort-fp32",
+    calib: Samples | None = None,
+    val: Samples | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401 - how much is to go and the recipe's options, checked there
+) -> PruneResult:
+    """Cut channels out of a model, as far as a budget or a drop allows, and write what is left.
+
+    Args:
+        model: As for ``compile``, without a torch module.
+        target: What latency and accuracy are measured on.
+        calib: Samples that channels are chosen and layers fitted on, as for ``compile``.
+        val: Other samples, to measure accuracy on.
+        out: The file to write; ``<model>.pruned.onnx`` in the current folder if not given. The
+            plan lies beside it.
+        progress: Who is told how far the work is.
+        options: One of ``latency``, ``macs`` and ``parameters`` (the part that is to be left),
+            ``max_drop`` (points of the metric that may be lost) and ``plan`` (the file of one);
+            ``sparsity``, ``multiple``; and any option of ``bmopt.workflow.recipe.Recipe`` that
+            samples, shapes, passes or engines have.
+
+    Returns:
+        The file, and a report with everything that was tried; its ``exit_code`` is 3 where a
+        budget was missed.
+
+    Raises:
+        BmoptError: As ``bmopt prune`` would report it.
+    """
+    from bmopt.workflow.api import prune_and_keep
+
+    return prune_and_keep(
+        model,
+        target=target,
+        calib=calib,
         val=val,
         out=out,
         progress=progress,

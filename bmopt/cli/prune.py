@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bmopt.cli.options import (
     add_json,
@@ -17,8 +16,8 @@ from bmopt.cli.options import (
     given,
     whole,
 )
-from bmopt.cli.output import print_json, print_table, say
-from bmopt.cli.units import size_text
+from bmopt.cli.output import print_json, say
+from bmopt.cli.pruning_summary import print_pruning
 from bmopt.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -121,60 +120,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _wish(arguments: argparse.Namespace) -> PruneWish:
-    from bmopt.errors import UsageError
-    from bmopt.workflow.pruning.budget import PruneBudget
+    from bmopt.workflow.pruning.budget import KINDS
     from bmopt.workflow.pruning.wish import PruneWish
 
-    budgets = [f"{kind}={getattr(arguments, kind)}" for kind in _KINDS if getattr(arguments, kind)]
-    if len(budgets) > 1:
-        raise UsageError("give one of --latency, --macs and --parameters")
-    budget = PruneBudget.parse(budgets[0]) if budgets else None
-    return PruneWish(
-        budget,
-        arguments.max_drop,
-        arguments.plan or "",
-        arguments.sparsity,
-        arguments.multiple,
-    ).checked()
-
-
-def print_pruning(report: Mapping[str, Any]) -> None:
-    """Print what was tried, what was chosen, and the groups that lost channels."""
-    rows = [_row(point, report) for point in report["trials"]]
-    headers = ("", "latency", "drop", "agreement", "MACs", "parameters", "size", "")
-    print_table(headers, rows, right=range(1, 7))
-    say()
-    for missed in report["missed"]:
-        say(f"missed: {missed}", style="red")
-    cut = {name: sizes for name, sizes in report["groups"].items() if sizes[0] != sizes[1]}
-    widths = ", ".join(f"{name} {left} of {size}" for name, (size, left) in cut.items())
-    say(f"channels left: {widths}" if cut else "no channel was cut")
-    if report["sparsity"] is not None:
-        say(report["sparsity"]["gain"])
-    if report["refused"]:
-        say(f"{len(report['refused'])} groups stay whole; --json has the reasons")
-
-
-def _row(point: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
-    marks = []
-    if point["name"] in report["pareto"]:
-        marks.append("Pareto")
-    if point["name"] == report["chosen"]:
-        marks.append("chosen")
-    return (
-        point["name"],
-        _number(point["latency"], 3),
-        _number(point["drop"], 2),
-        _number(point["agreement"], 4),
-        _number(point["macs"], 3),
-        _number(point["parameters"], 3),
-        size_text(point["size_bytes"]),
-        ", ".join(marks),
+    return PruneWish.of(
+        budgets={kind: getattr(arguments, kind) for kind in KINDS},
+        max_drop=arguments.max_drop,
+        plan=arguments.plan or "",
+        sparsity=arguments.sparsity,
+        multiple=arguments.multiple,
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 VERB = Verb(

@@ -8,6 +8,7 @@ from typing import Any
 from bmopt.cli.accuracy_summary import print_budget, print_refinement
 from bmopt.cli.board_summary import print_on_board
 from bmopt.cli.output import print_table, say
+from bmopt.cli.pruning_summary import print_pruned
 from bmopt.cli.units import percent_text, size_text, time_text
 
 _SHOWN_NODES = 10
@@ -28,6 +29,8 @@ def print_summary(report: Report, *, verbose: bool = False) -> None:
     print_table((report["target"], reference, kind, ""), rows, right=(1, 2))
     say()
     _print_verdict(report, reference, kind)
+    if report.get("pruning") is not None:
+        print_pruned(report["pruning"])
     if report.get("imported") is not None:
         _print_imported(report["imported"], verbose=verbose)
     if report.get("budget") is not None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmopt.core.measurement import Fact, Measurement
+from bmopt.core.prune_trials import PruneTrials
 from bmopt.core.ranges import Interval
 from bmopt.core.records import from_value, to_value
 from bmopt.core.scenario import ScenarioRun
@@ -249,6 +250,7 @@ class BenchDocument:
         layers: Where the time goes.
         layer_sqnr: Where the error comes from.
         placement: What runs in integers.
+        pruning: What was tried where channels were cut.
         gate: What became of the conditions that were set.
         environment: Facts of the host; those of the measurement where empty.
         warnings: What makes a result untrustworthy, with advice.
@@ -269,6 +271,7 @@ class BenchDocument:
     layers: tuple[LayerTimes, ...] = ()
     layer_sqnr: tuple[TensorSqnr, ...] = ()
     placement: tuple[Placement, ...] = ()
+    pruning: tuple[PruneTrials, ...] = ()
     gate: tuple[GateLine, ...] = ()
     environment: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ profiler too, and says what was taken off.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -75,3 +76,17 @@ class LayerProfile:
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as a JSON value."""
         return {**dataclasses.asdict(self), "layers_ns": self.layers_ns}
+
+
+def quickest(profiles: Sequence[LayerProfile]) -> LayerProfile:
+    """Return the profile of one model with every kernel's shortest time: other load only adds."""
+    times: dict[tuple[str, str, int], LayerTime] = {}
+    for profile in profiles:
+        count: dict[tuple[str, str], int] = {}
+        for layer in profile.layers:
+            name = (layer.node, layer.op)
+            key = (*name, count.setdefault(name, 0))
+            count[name] += 1
+            times[key] = min(times.get(key, layer), layer, key=lambda one: one.ns)
+    first = min(profiles, key=lambda profile: profile.wall_ns)
+    return dataclasses.replace(first, layers=tuple(times.values()))

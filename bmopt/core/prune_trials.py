@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -45,8 +45,11 @@ class Point:
 def front(points: Sequence[Point]) -> list[str]:
     """Return the names of the points that no other one beats in cost and in drop.
 
-    The cost is the latency where all have one, else the MACs.
+    The cost is the latency where all have one, else the MACs. A model whose drop is not known is
+    in front only where none is.
     """
+    known = [point for point in points if point.drop is not None]
+    points = known or points
     has_latency = all(point.latency is not None for point in points)
 
     def cost(point: Point) -> float:
@@ -62,3 +65,39 @@ def front(points: Sequence[Point]) -> list[str]:
             best = drop(point)
             found.append(point.name)
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneTrials:
+    """Everything that one pruning tried.
+
+    Attributes:
+        target: What latency and accuracy are of.
+        metric: What decides; empty for the agreement.
+        points: The models, the one that was given first.
+        chosen: Name of the one that was taken.
+    """
+
+    target: str
+    metric: str
+    points: tuple[Point, ...]
+    chosen: str
+
+    @property
+    def front(self) -> list[str]:
+        """Names of the models that no other one beats."""
+        return front(self.points)
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> PruneTrials:
+        """Read the report of ``bmopt prune``, or what a compilation's report has of one.
+
+        Raises:
+            KeyError: It is none.
+            TypeError: It is none.
+        """
+        points = (
+            Point(**{**one, "interval": tuple(one["interval"]) if one["interval"] else None})
+            for one in report["trials"]
+        )
+        return cls(report["target"], report["metric"], tuple(points), report["chosen"])

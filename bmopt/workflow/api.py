@@ -19,6 +19,9 @@ from bmopt.workflow.benching.running import BenchResult, run_bench
 from bmopt.workflow.compiling import compile_model
 from bmopt.workflow.finetuning import FinetuneRecipe, FinetuneReport, finetune_model
 from bmopt.workflow.progress import Progress
+from bmopt.workflow.pruning.budget import KINDS
+from bmopt.workflow.pruning.running import PruneResult, prune_model
+from bmopt.workflow.pruning.wish import PruneWish
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.samples import SampleOptions, Samples
 
@@ -104,6 +107,34 @@ def finetune_and_keep(
     recipe = FinetuneRecipe(data, teacher=teacher, val=val, **own, **train)
     path = Path(out) if out is not None else default_out(model, "finetuned.onnx")
     return finetune_model(model, path, recipe, progress=progress)
+
+
+def prune_and_keep(
+    model: object,
+    *,
+    target: str,
+    calib: Samples | None,
+    val: Samples | None,
+    out: str | os.PathLike[str] | None,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> PruneResult:
+    """Cut channels out of a model and write it; see ``bmopt.prune``."""
+    given = dict(options)
+    budgets = {str(kind): given.pop(kind, None) for kind in KINDS}
+    names = ("max_drop", "plan", "sparsity", "multiple")
+    own = {name: given.pop(name) for name in names if name in given}
+    wish = PruneWish.of(budgets=budgets, **own)
+    path = Path(out) if out is not None else default_out(model, "pruned.onnx")
+    return prune_model(
+        model,
+        _recipe(target, calib, val, given),
+        wish,
+        path,
+        progress=progress,
+        calib=None if isinstance(calib, str | Path) else calib,
+        val=None if isinstance(val, str | Path) else val,
+    )
 
 
 def _is_child(path: Path, parent: str) -> bool:

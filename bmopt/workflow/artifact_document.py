@@ -20,6 +20,7 @@ from bmopt.core.bench_document import (
     TensorSqnr,
 )
 from bmopt.core.measurement import Measurement
+from bmopt.core.prune_trials import PruneTrials
 from bmopt.core.ranges import Interval
 from bmopt.errors import ArtifactError
 from bmopt.workflow.measuring import ARTIFACT, SOURCE
@@ -69,6 +70,7 @@ def _document(report: Json, manifest: Json, source: str) -> BenchDocument:
         accuracy=() if accuracy is None else _accuracy(accuracy),
         layer_sqnr=(*(() if accuracy is None else _sqnr(accuracy)), *_layers(report)),
         placement=_placement(report.get("placement")),
+        pruning=_pruning(report.get("pruning")),
         environment={} if measurement is None else dict(measurement.environment.facts),
         warnings=(*map(str, report["warnings"]), *_notes(report)),
     )
@@ -198,6 +200,10 @@ def _placement(found: Json | None) -> tuple[Placement, ...]:
     )
     texts = (str(found.get(key, "")) for key in ("scheme", "method", "rules"))
     return (Placement(ARTIFACT, nodes, *texts),)
+
+
+def _pruning(found: Json | None) -> tuple[PruneTrials, ...]:
+    return () if found is None else (PruneTrials.from_report(found),)
 
 
 def _notes(report: Json) -> list[str]:

@@ -19,7 +19,7 @@ from bmopt.core.backend import Reference
 from bmopt.core.host import host_facts
 from bmopt.core.latency_table import BorderLatency, GroupLatency, LatencyTable
 from bmopt.core.plan import QuantPlan
-from bmopt.core.profile import LayerProfile, LayerTime
+from bmopt.core.profile import LayerProfile, quickest
 from bmopt.core.ranges import Method
 from bmopt.core.runner import Feeds
 from bmopt.core.scheme import FloatRules
@@ -122,21 +122,7 @@ def _profiled(paths: Sequence[Path], probing: Probing) -> list[LayerProfile]:
         )
         found.setdefault(index, []).append(profile)
         probing.advance(done + 1, len(turns))
-    return [_quickest(found[index]) for index in sorted(found)]
-
-
-def _quickest(profiles: Sequence[LayerProfile]) -> LayerProfile:
-    """Return the profile with every kernel's shortest time: other load only ever adds."""
-    times: dict[tuple[str, str, int], LayerTime] = {}
-    for profile in profiles:
-        count: dict[tuple[str, str], int] = {}
-        for layer in profile.layers:
-            name = (layer.node, layer.op)
-            key = (*name, count.setdefault(name, 0))
-            count[name] += 1
-            times[key] = min(times.get(key, layer), layer, key=lambda one: one.ns)
-    first = min(profiles, key=lambda profile: profile.wall_ns)
-    return dataclasses.replace(first, layers=tuple(times.values()))
+    return [quickest(found[index]) for index in sorted(found)]
 
 
 def _table(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bmopt.workflow.pruning.pareto import Point, front
+from bmopt.core.prune_trials import Point, front
 
 
 def point(name: str, macs: float, drop: float | None, latency: float | None = None) -> Point:
@@ -19,3 +19,7 @@ def test_latency_counts_where_all_have_one() -> None:
 
 def test_without_a_metric_the_cheapest_is_in_front() -> None:
     assert front([point("a", 1.0, None), point("b", 0.5, None)]) == ["b"]
+
+
+def test_a_drop_that_is_not_known_is_not_in_front() -> None:
+    assert front([point("a", 1.0, 0.0), point("b", 0.5, None)]) == ["a"]

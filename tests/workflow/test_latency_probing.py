@@ -7,10 +7,10 @@ import pytest
 from bmopt.calibration.toggles import toggles_of
 from bmopt.core.backend import Reference
 from bmopt.core.latency_table import LatencyTable
-from bmopt.core.profile import LayerProfile, LayerTime
+from bmopt.core.profile import LayerProfile
 from bmopt.core.runner import Feeds
 from bmopt.core.scheme import FloatRules
-from bmopt.workflow.latency_probing import Probing, _quickest, probe_latencies
+from bmopt.workflow.latency_probing import Probing, probe_latencies
 from tests.workflow.placing_jobs import small_job
 
 
@@ -74,14 +74,3 @@ def test_without_time_two_placements_are_profiled_and_the_rest_is_estimated(
         toggles_of(quantizer.model, everything, quantizer.scheme).borders
     )
     assert found.borders["m1"].quantize_ns > 0.0
-
-
-def profile(wall: float, **times: float) -> LayerProfile:
-    layers = [LayerTime(name, "Op", "CPU", "", (), ns, ns) for name, ns in times.items()]
-    return LayerProfile("e", 1, 10, tuple(layers), wall, wall, 0.0, 0.0)
-
-
-def test_a_kernel_counts_with_its_quickest_time() -> None:
-    found = _quickest([profile(30.0, a=10.0, b=20.0), profile(25.0, a=15.0, b=10.0)])
-    assert [(layer.node, layer.ns) for layer in found.layers] == [("a", 10.0), ("b", 10.0)]
-    assert found.wall_ns == 25.0

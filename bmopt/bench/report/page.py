@@ -16,6 +16,7 @@ from bmopt.bench.report.latency_section import drift_section, latency_section, n
 from bmopt.bench.report.layer_section import layer_section, sqnr_section
 from bmopt.bench.report.markup import Child, Markup, element, table
 from bmopt.bench.report.placement_section import placement_section
+from bmopt.bench.report.pruning_section import pruning_section
 from bmopt.bench.report.record_section import environment_section, record_section
 from bmopt.bench.report.run import Run
 from bmopt.bench.report.scenario_section import scenario_section
@@ -35,6 +36,7 @@ _SECTIONS = (
     layer_section,
     sqnr_section,
     placement_section,
+    pruning_section,
     scenario_section,
     cost_section,
     environment_section,

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 
-from bmopt.bench.report.markup import element, table
+from bmopt.bench.report.markup import element
 from bmopt.bench.report.page import head
-from bmopt.bench.report.pareto_chart import Trade, pareto_chart
+from bmopt.bench.report.pruning_section import drawn_trials
+from bmopt.core.prune_trials import PruneTrials
 
 
-def prune_page(
-    title: str, metric: str, trades: Sequence[Trade], rows: Sequence[Sequence[str]]
-) -> str:
-    """Return the HTML.
-
-    Args:
-        title: What was pruned.
-        metric: What decides.
-        trades: Every model that has a latency and a score.
-        rows: Name, latency, drop, agreement, MACs, parameters, size and marks of each.
-    """
-    headers = ("model", "latency", "drop", "agreement", "MACs", "parameters", "size", "")
-    body = element(
-        "body",
-        element(
-            "main",
-            element("h1", title),
-            pareto_chart("pruned", metric, True, trades),
-            table(headers, rows, numbers=range(1, 7), caption="What was tried"),
-        ),
-    )
+def prune_page(title: str, trials: PruneTrials) -> str:
+    """Return the HTML; ``title`` says what was pruned."""
+    main = element("main", element("h1", title), drawn_trials("pruned", trials))
+    body = element("body", main)
     return f"<!doctype html>\n{element('html', head(html.escape(title)), body, lang='en')}\n"

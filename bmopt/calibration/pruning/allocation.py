@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from bmopt.calibration.pruning.ranking import Level, Ranking
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.errors import PruningError
+
+Floats = npt.NDArray[np.float64]
 
 Cost = Callable[[Mapping[str, int]], float]
 """What a model costs of which groups keep so many channels."""
@@ -64,6 +67,16 @@ def smallest(ranking: Ranking, *, multiple: int = 1) -> PrunePlan:
     )
 
 
+def expected_loss(ranking: Ranking, plan: PrunePlan) -> float:
+    """Return the sum of what the groups lose by a plan, as their losses tell it."""
+    total = 0.0
+    for group in ranking.groups:
+        if group.losses:
+            left = group.size - len(plan.removed.get(group.name, ()))
+            total += float(np.interp(left, *_curve(group.losses)))
+    return total
+
+
 def levels_between(measured: Sequence[Level], multiple: int) -> tuple[Level, ...]:
     """Return the widths that a group may have, all of it first.
 
@@ -75,15 +88,21 @@ def levels_between(measured: Sequence[Level], multiple: int) -> tuple[Level, ...
         multiple: Every width but the first is a multiple of this, at least the smallest
             measured.
     """
-    ordered = sorted(measured, key=lambda level: -level.kept)
-    kept = np.array([level.kept for level in ordered])
-    loss = np.maximum.accumulate([level.loss for level in ordered])
-    full, least = int(kept[0]), int(kept[-1])
+    kept, loss = _curve(measured)
+    least, full = int(kept[0]), int(kept[-1])
     smaller = [one for one in range(full - 1, least - 1, -1) if one % multiple == 0]
     every = -(-len(smaller) // _MOST_LEVELS)
     wanted = [full, *smaller[every - 1 :: every]] if smaller else [full]
-    found = np.interp(wanted, kept[::-1], loss[::-1])
+    found = np.interp(wanted, kept, loss)
     return tuple(Level(one, float(at)) for one, at in zip(wanted, found, strict=True))
+
+
+def _curve(measured: Sequence[Level]) -> tuple[Floats, Floats]:
+    """Return widths from the smallest on, and losses that fall as they grow."""
+    ordered = sorted(measured, key=lambda level: -level.kept)
+    kept = np.array([level.kept for level in ordered], np.float64)
+    loss = np.maximum.accumulate([level.loss for level in ordered])
+    return kept[::-1], loss[::-1]
 
 
 class _State:
@@ -149,12 +168,15 @@ def _cheapest(state: _State, limit: float) -> tuple[str, int] | None:
 
 
 def _exchange(state: _State, limit: float) -> dict[str, int] | None:
-    """Return levels that lose less within the limit: one group up, at most one down."""
+    """Return levels that lose less within the limit: one group up, at most one down.
+
+    Up may be all the way: in between, a kernel may need longer for less.
+    """
     best, found = -_LEAST_GAIN, None
     for name, place in state.at.items():
-        for back in _REACHES[:3]:
-            if place < back:
-                break
+        for back in sorted({*_REACHES[:3], place}):
+            if not 0 < back <= place:
+                continue
             raised = {**state.at, name: place - back}
             gain = state.rise(name, place - back)
             for lost, levels in _paid(state, raised, name, limit):

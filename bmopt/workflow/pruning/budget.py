@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from bmopt.errors import UsageError
 
 Kind = Literal["latency", "macs", "parameters"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +33,9 @@ class PruneBudget:
         """
         name, _, number = text.rpartition("=")
         name = name.strip() or "latency"
-        kinds: tuple[Kind, ...] = get_args(Kind)
-        kind = next((one for one in kinds if one == name), None)
+        kind = next((one for one in KINDS if one == name), None)
         if kind is None:
-            raise UsageError(f"prune {text!r}: unknown {name!r}; valid are {', '.join(kinds)}")
+            raise UsageError(f"prune {text!r}: unknown {name!r}; valid are {', '.join(KINDS)}")
         try:
             ratio = float(number)
         except ValueError as error:

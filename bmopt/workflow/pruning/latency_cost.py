@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from bmopt.core.backend import Reference
-from bmopt.core.profile import LayerProfile
+from bmopt.core.profile import LayerProfile, quickest
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.runner import Feeds
 from bmopt.graph.channels.counting import Counts, Kept
@@ -22,28 +21,36 @@ from bmopt.graph.model_io import save_model
 from bmopt.optimizer.passes.prune_channels import PruneChannels
 from bmopt.workflow.progress import Progress
 
-Floats = npt.NDArray[np.float64]
-
-_RATIOS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
+_RATIOS = (0.0, 0.25, 0.45, 0.6, 0.75, 0.875)
 """Parts of every group's channels that go in the profiled models."""
 
 _UNITS = (1, 4, 8, 16)
-"""Channels that a kernel may compute at a time."""
+"""What widths may be multiples of."""
+
+_ROUNDS = 2
+"""How often each model is profiled, in turns; a kernel counts with its quicker time."""
+
+Forms = Callable[[ir.Model], Sequence[ir.Model]]
+"""Returns a float model in the target's precision, and in those that layers may stay in."""
 
 _REST = "rest"
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """The time of a layer: a start, and what each of its MACs takes.
+    """The time of a layer by its work, between what was measured on a line.
 
     Attributes:
-        start_ns: Nanoseconds whatever its width.
-        mac_ns: Nanoseconds per MAC.
+        macs: Its MACs at the measured widths, the fewest first.
+        ns: Nanoseconds at each. More work may take less time, where a kernel likes the width.
     """
 
-    start_ns: float
-    mac_ns: float
+    macs: tuple[float, ...]
+    ns: tuple[float, ...]
+
+    def __call__(self, macs: float) -> float:
+        """Return nanoseconds; outside of what was measured, those of the nearest width."""
+        return float(np.interp(macs, self.macs, self.ns))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +60,7 @@ class LatencyCost:
     Attributes:
         layers: Node -> its cost; ``"rest"`` has all kernels without MACs, which grow with the
             square root of the model's.
-        unit: Channels that a kernel computes at a time: in between, nothing is gained.
+        unit: It holds for widths that are multiples of this, and for whole groups.
         counts: MACs by how many channels stay.
     """
 
@@ -63,8 +70,8 @@ class LatencyCost:
 
     def __call__(self, kept: Kept) -> float:
         """Return nanoseconds of one inference."""
-        macs = _macs(self.counts, kept, self.unit)
-        return sum(one.start_ns + one.mac_ns * macs[name] for name, one in self.layers.items())
+        macs = _macs(self.counts, kept)
+        return sum(cost(macs[name]) for name, cost in self.layers.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +82,16 @@ class Widths:
         model: The model, with inferred shapes.
         channels: Its dependency groups.
         counts: Its MACs by how many channels stay.
+        forms: Brings a model with fewer channels to the precisions that it is timed in.
     """
 
     model: ir.Model
     channels: Channels
     counts: Counts
+    forms: Forms
 
 
-def latency_cost(
+def latency_costs(
     widths: Widths,
     engine: Reference,
     feeds: Sequence[Feeds],
@@ -90,35 +99,71 @@ def latency_cost(
     threads: int,
     seconds: float,
     progress: Progress,
-) -> LatencyCost:
+) -> tuple[LatencyCost, ...]:
     """Profile a model at several widths, and return what its layers take in between.
 
-    Every group loses the same part of its channels in a profiled model. The unit that explains
-    the times best is taken: kernels that compute 16 channels at a time need as long for 17 as for
-    32.
+    Every group loses the same part of its channels in a profiled model. Kernels like some widths
+    so much that a wider layer may be the faster one: ONNX Runtime's fastest integer convolutions
+    write multiples of 16 channels, and 8 channels take longer than 16. So there is one estimate
+    for each thing that widths may be multiples of, from profiles of such widths alone.
 
     Raises:
         DataError: No feeds, or feeds that do not fit the model.
         ModelError: The engine refuses the model.
     """
-    seen: list[tuple[dict[str, int], LayerProfile]] = []
+    wanted = {unit: [_kept(widths.channels, ratio, unit) for ratio in _RATIOS] for unit in _UNITS}
+    every = list({tuple(kept.values()): kept for of in wanted.values() for kept in of}.values())
     with tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
-        for done, ratio in enumerate(_RATIOS):
-            kept = {
-                group.name: group.size - min(int(group.size * ratio), group.size - 1)
-                for group in widths.channels.groups
-                if not group.reason
-            }
-            path = Path(folder) / f"{done}.onnx"
-            save_model(_cut(widths, kept), path)
-            profile = engine.profile_graph(
-                path, feeds, threads=threads, seconds=seconds / len(_RATIOS)
-            )
-            seen.append((kept, profile))
-            progress.advance(done + 1, len(_RATIOS))
-    times = _times([profile for _, profile in seen], {node.name for node in widths.counts.nodes})
-    fits = [_fitted(widths.counts, [kept for kept, _ in seen], times, unit) for unit in _UNITS]
-    return min(fits, key=lambda fit: fit[1] * (1.0 + 1e-6 * fit[0].unit))[0]
+        paths = [
+            _saved(widths, kept, Path(folder) / str(index)) for index, kept in enumerate(every)
+        ]
+        profiles = _profiled(
+            [path for forms in paths for path in forms],
+            lambda path, share: engine.profile_graph(
+                path, feeds, threads=threads, seconds=seconds * share
+            ),
+            progress,
+        )
+    seen = [
+        (kept, [profiles[path] for path in forms])
+        for kept, forms in zip(every, paths, strict=True)
+    ]
+    return tuple(
+        _tables(widths.counts, [pair for pair in seen if pair[0] in of], unit)
+        for unit, of in wanted.items()
+    )
+
+
+def _saved(widths: Widths, kept: Mapping[str, int], folder: Path) -> list[Path]:
+    """Write the forms of a model with so many channels; return their files."""
+    folder.mkdir()
+    paths = []
+    for index, model in enumerate(widths.forms(_cut(widths, kept))):
+        paths.append(folder / f"{index}.onnx")
+        save_model(model, paths[-1])
+    return paths
+
+
+def _profiled(
+    paths: Sequence[Path], profile: Callable[[Path, float], LayerProfile], progress: Progress
+) -> dict[Path, LayerProfile]:
+    """Return the profile of every file; each takes its share of the time."""
+    found: dict[Path, list[LayerProfile]] = {path: [] for path in paths}
+    turns = [path for _ in range(_ROUNDS) for path in paths]
+    for done, path in enumerate(turns):
+        found[path].append(profile(path, 1.0 / len(turns)))
+        progress.advance(done + 1, len(turns))
+    return {path: quickest(of) for path, of in found.items()}
+
+
+def _kept(channels: Channels, ratio: float, unit: int) -> dict[str, int]:
+    """Return how many channels stay: a multiple of ``unit``, or all of them."""
+    found = {}
+    for group in channels.groups:
+        if not group.reason:
+            left = max(1, int(group.size * (1.0 - ratio)))
+            found[group.name] = min(group.size, -(-left // unit) * unit)
+    return found
 
 
 def _cut(widths: Widths, kept: Mapping[str, int]) -> ir.Model:
@@ -131,46 +176,45 @@ def _cut(widths: Widths, kept: Mapping[str, int]) -> ir.Model:
     return PruneChannels(PrunePlan(model_digest(model), removed))(model).model
 
 
-def _times(profiles: Sequence[LayerProfile], products: set[str]) -> dict[str, Floats]:
-    """Return node -> nanoseconds in each profile."""
-    found = {name: np.zeros(len(profiles)) for name in (*sorted(products), _REST)}
-    for index, profile in enumerate(profiles):
-        for layer in profile.layers:
-            names = [name for name in (layer.node, *layer.nodes) if name in products]
-            found[names[0] if names else _REST][index] += layer.ns
-    return found
+def _times(profiles: Sequence[LayerProfile], products: set[str]) -> dict[str, float]:
+    """Return node -> nanoseconds, in the quickest form; the rest as in the first one."""
+    found = [_times_of(profile, products) for profile in profiles]
+    quick = {name: min(times[name] for times in found) for name in products}
+    return {**quick, _REST: found[0][_REST]}
 
 
-def _fitted(
-    counts: Counts, kept: Sequence[Kept], times: Mapping[str, Floats], unit: int
-) -> tuple[LatencyCost, float]:
-    """Return the costs that explain the times, and the sum of what they miss."""
-    macs = [_macs(counts, one, unit) for one in kept]
-    layers, missed = {}, 0.0
-    for name, taken in times.items():
-        work = np.array([one[name] for one in macs])
-        layers[name] = _line(work, taken)
-        guess = layers[name].start_ns + layers[name].mac_ns * work
-        missed += float(np.abs(guess - taken).sum())
-    return LatencyCost(layers, unit, counts), missed
+def _times_of(profile: LayerProfile, products: set[str]) -> dict[str, float]:
+    times = dict.fromkeys((*sorted(products), _REST), 0.0)
+    for layer in profile.layers:
+        names = [name for name in (layer.node, *layer.nodes) if name in products]
+        times[names[0] if names else _REST] += layer.ns
+    return times
 
 
-def _line(work: Floats, taken: Floats) -> LayerCost:
-    """Return the line through the points that has no negative part, by least squares."""
-    if np.ptp(work) == 0.0:
-        return LayerCost(float(np.median(taken)), 0.0)
-    slope, start = np.polyfit(work, taken, 1)
-    if slope <= 0.0:
-        return LayerCost(float(np.median(taken)), 0.0)
-    if start < 0.0:
-        return LayerCost(0.0, float((work @ taken) / (work @ work)))
-    return LayerCost(float(start), float(slope))
-
-
-def _macs(counts: Counts, kept: Kept, unit: int) -> dict[str, float]:
-    """Return node -> MACs of whole units of channels; of the rest, what stands for its work."""
-    whole = {
-        name: min(counts.sizes[name], -(-count // unit) * unit) for name, count in kept.items()
+def _tables(
+    counts: Counts, seen: Sequence[tuple[Kept, Sequence[LayerProfile]]], unit: int
+) -> LatencyCost:
+    """Return what layers take by their work, from the profiles of some widths."""
+    products = {node.name for node in counts.nodes}
+    macs = [_macs(counts, kept) for kept, _ in seen]
+    times = [_times(profiles, products) for _, profiles in seen]
+    layers = {
+        name: _table([one[name] for one in macs], [one[name] for one in times])
+        for name in (*sorted(products), _REST)
     }
-    found = counts.node_macs(whole)
+    return LatencyCost(layers, unit, counts)
+
+
+def _table(work: Sequence[float], taken: Sequence[float]) -> LayerCost:
+    """Return the times by work; of the same work, the quickest: other load only ever adds."""
+    quick: dict[float, float] = {}
+    for macs, ns in zip(work, taken, strict=True):
+        quick[macs] = min(ns, quick.get(macs, ns))
+    known = sorted(quick)
+    return LayerCost(tuple(known), tuple(quick[macs] for macs in known))
+
+
+def _macs(counts: Counts, kept: Kept) -> dict[str, float]:
+    """Return the MACs of every node; of the rest, what stands for its work."""
+    found = counts.node_macs(kept)
     return {**found, _REST: float(np.sqrt(sum(found.values())))}

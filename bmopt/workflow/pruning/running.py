@@ -9,22 +9,21 @@ from typing import Any
 
 import onnx_ir as ir
 
-from bmopt.bench.report.pareto_chart import Trade
 from bmopt.bench.report.prune_page import prune_page
-from bmopt.core.files import atomic_file, require_replaceable, write_text
+from bmopt.core.files import atomic_file, require_writable_file, write_text
 from bmopt.core.host import versions
 from bmopt.core.prune_plan import PrunePlan
-from bmopt.core.ranges import Interval
+from bmopt.core.prune_trials import PruneTrials, front
 from bmopt.errors import PruningError
-from bmopt.graph.model_io import save_model
+from bmopt.graph.model_io import require_not_source, save_model
 from bmopt.workflow.preparing import Job, optimized, prepare
 from bmopt.workflow.progress import Progress, Quiet
-from bmopt.workflow.pruning.pareto import front
 from bmopt.workflow.pruning.searching import Found, Tell, within_budget, within_drop
 from bmopt.workflow.pruning.wish import PruneWish
 from bmopt.workflow.pruning.workshop import Trial, Workshop
 from bmopt.workflow.recipe import Recipe
 from bmopt.workflow.samples import Samples
+from bmopt.workflow.source import as_file
 from bmopt.workflow.sparsifying import sparsified
 
 PLAN = ".prune.json"
@@ -50,7 +49,7 @@ class PruneResult:
 
 
 def prune_model(
-    source: Path,
+    source: object,
     recipe: Recipe,
     wish: PruneWish,
     out: Path,
@@ -63,25 +62,38 @@ def prune_model(
 
     Beside it lie the plan, to be edited or followed again, and the report.
 
+    Args:
+        source: As for ``compile_model``, without a torch module.
+        recipe: Target, samples and how they are read.
+        wish: How much is to go.
+        out: The file of the model.
+        progress: Who is told.
+        calib: Calibration samples that a recipe's text cannot name.
+        val: The same of validation samples.
+
     Raises:
         PruningError: No channel can go, or the plan does not fit.
+        UsageError: ``out`` is the source.
         BmoptError: As models, samples, passes and engines raise it.
     """
     progress = progress or Quiet()
     wish.checked()
-    require_replaceable(out)
-    job = prepare(source, recipe, progress, calib=calib, val=val)
-    _require_samples(job, wish)
-    progress.step("optimise")
-    model, _ = optimized(job)
-    with Workshop(job, model, multiple=wish.multiple) as shop:
-        found = found_for(shop, wish)
-        report = report_of(shop, found)
-    with atomic_file(out) as scratch:
-        save_model(found.best.model, scratch)
-    if report["plan"]:
-        write_text(out.with_suffix(PLAN), report["plan"])
-    return PruneResult(out, {"bmopt_prune": 1, "source": str(source), "out": str(out), **report})
+    require_writable_file(out)
+    with as_file(source) as path:
+        job = prepare(path, recipe, progress, calib=calib, val=val)
+        require_not_source(job.model, out)
+        _require_samples(job, wish)
+        progress.step("optimise")
+        model, _ = optimized(job)
+        with Workshop(job, model, multiple=wish.multiple) as shop:
+            found = found_for(shop, wish)
+            report = report_of(shop, found)
+        with atomic_file(out) as scratch:
+            save_model(found.best.model, scratch)
+        if report["plan"]:
+            write_text(out.with_suffix(PLAN), report["plan"])
+        own = {"bmopt_prune": 1, "source": str(path), "out": str(out)}
+    return PruneResult(out, {**own, **report})
 
 
 def write_report(result: PruneResult, path: Path) -> None:
@@ -90,31 +102,9 @@ def write_report(result: PruneResult, path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    report = result.report
-    timed = [one for one in report["trials"] if one["latency"] is not None]
-    trades = [_trade(one, report) for one in timed if one["drop"] is not None]
-    title = f"{Path(report['source']).name}, pruned for {report['target']}"
-    metric = report["metric"] or "agreement"
-    write_text(path, prune_page(title, metric, trades, [_cells(one, report) for one in timed]))
-
-
-def _trade(point: Mapping[str, Any], report: Mapping[str, Any]) -> Trade:
-    score = point["metric"] if point["metric"] is not None else point["agreement"]
-    low, high = point["interval"] or (point["latency"], point["latency"])
-    is_chosen = point["name"] == report["chosen"]
-    return Trade(
-        point["name"], point["latency"], Interval(low, high), score, Interval(score, score),
-        point["size_bytes"], "c2" if is_chosen else "c1", "circle",
-    )  # fmt: skip
-
-
-def _cells(point: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
-    values = [point[key] for key in ("latency", "drop", "agreement", "macs", "parameters")]
-    marks = [mark for mark, names in (
-        ("Pareto", report["pareto"]), ("chosen", [report["chosen"]]),
-    ) if point["name"] in names]  # fmt: skip
-    numbers = ("" if value is None else f"{value:.3f}" for value in values)
-    return (point["name"], *numbers, str(point["size_bytes"]), ", ".join(marks))
+    trials = PruneTrials.from_report(result.report)
+    title = f"{Path(result.report['source']).name}, pruned for {trials.target}"
+    write_text(path, prune_page(title, trials))
 
 
 def pruned(job: Job, model: ir.Model) -> tuple[ir.Model, dict[str, Any] | None]:

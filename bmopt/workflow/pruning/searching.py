@@ -6,17 +6,17 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bmopt.core.prune_plan import PrunePlan
-from bmopt.errors import PruningError
+from bmopt.core.prune_trials import Point
 from bmopt.workflow.pruning.budget import PruneBudget
-from bmopt.workflow.pruning.pareto import Point
 from bmopt.workflow.pruning.workshop import Trial, Workshop
 
-_ROUNDS = 4
+_ROUNDS = 5
 _AIM = 0.98
 _WASTE = 0.95
-_FINEST = 0.05
-_MOST_TRIALS = 7
+_STEP = 0.35
+"""Part of what is left to search that the next cut goes down: losses rise ever faster."""
+_FINEST = 0.02
+_MOST_TRIALS = 8
 
 Tell = Callable[[Trial], None]
 
@@ -41,16 +41,19 @@ class Found:
 def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
     """Return the model that ``budget`` leaves; latency is measured, and the cut corrected by it.
 
-    What profiles predict and what is measured differ: the ratio that is asked of the prediction is
-    corrected by the last measurement until the measured one fits. The latency is a part of the
-    uncut model's in the target's precision.
+    What profiles predict and what is measured differ: the estimates learn from every measurement,
+    until the measured latency fits. It is a part of the uncut model's in the target's precision.
     """
     trials = [_told(shop.tried("source", "", None), tell)]
-    source = trials[0].point
-    asked, best = budget.ratio, None
+    source, estimator = trials[0].point, shop.estimator(budget)
+    best, asked = None, budget.ratio
     for number in range(1, _ROUNDS + 1):
-        plan, is_least = _plan(shop, budget, min(asked, 1.0))
-        trial = _told(shop.tried(f"cut {number}", str(budget), plan), tell)
+        proposal = estimator.propose(asked)
+        is_least = proposal is None
+        proposal = proposal or estimator.least()
+        if any(trial.plan == proposal.plan for trial in trials):
+            break
+        trial = _told(shop.tried(f"cut {number}", str(budget), proposal.plan), tell)
         trials.append(trial)
         left = _left(trial, budget, source)
         if left <= budget.ratio:
@@ -58,20 +61,13 @@ def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
         fits = budget.kind != "latency" or _WASTE * budget.ratio <= left <= budget.ratio
         if fits or (is_least and left > budget.ratio):
             break
-        asked *= budget.ratio * _AIM / left
+        estimator.learn(proposal, left)
+        asked = _AIM * budget.ratio
     if best is not None:
         return Found(best, tuple(trials))
     closest = min(trials, key=lambda trial: _left(trial, budget, source))
     left = _left(closest, budget, source)
     return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
-
-
-def _plan(shop: Workshop, budget: PruneBudget, ratio: float) -> tuple[PrunePlan, bool]:
-    """Return what goes for a ratio, and whether nothing more can."""
-    try:
-        return shop.plan(budget, ratio), False
-    except PruningError:
-        return shop.least(budget), True
 
 
 def _left(trial: Trial, budget: PruneBudget, source: Point) -> float:
@@ -85,24 +81,24 @@ def _left(trial: Trial, budget: PruneBudget, source: Point) -> float:
 
 
 def within_drop(shop: Workshop, max_drop: float, tell: Tell) -> Found:
-    """Return the cheapest model that loses no more than ``max_drop``, by halving intervals.
+    """Return the cheapest model that loses no more than ``max_drop``, by narrowing an interval.
 
     The search is over what is left of the latency, or of the MACs where none can be timed here.
     """
     budget = PruneBudget("latency" if shop.can_time else "macs", 0.5)
     trials = [_told(shop.tried("source", "", None), tell)]
-    lowest, highest = 0.1, 1.0
+    estimator, lowest, highest = shop.estimator(budget), 0.1, 1.0
     best = trials[0]
     while highest - lowest > _FINEST and len(trials) < _MOST_TRIALS:
-        ratio = round((lowest + highest) / 2, 3)
-        plan, is_least = _plan(shop, budget, ratio)
-        if is_least:
+        ratio = round(highest - _STEP * (highest - lowest), 3)
+        proposal = estimator.propose(ratio)
+        if proposal is None:
             lowest = ratio
             continue
-        name = f"cut {len(trials)}"
         asked = str(dataclasses.replace(budget, ratio=ratio))
-        trial = _told(shop.tried(name, asked, plan), tell)
+        trial = _told(shop.tried(f"cut {len(trials)}", asked, proposal.plan), tell)
         trials.append(trial)
+        estimator.learn(proposal, _left(trial, budget, trials[0].point))
         if _loses_no_more(trial, max_drop):
             highest, best = ratio, _cheaper(best, trial)
         else:

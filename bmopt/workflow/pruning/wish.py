@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from bmopt.errors import UsageError
 from bmopt.workflow.pruning.budget import PruneBudget
@@ -43,6 +44,34 @@ class PruneWish:
         if text.endswith(_PLAN_SUFFIX):
             return cls(plan=text)
         return cls(PruneBudget.parse(text))
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        budgets: Mapping[str, str | float | None],
+        max_drop: float | None = None,
+        plan: str = "",
+        sparsity: str = "",
+        multiple: int = 0,
+    ) -> PruneWish:
+        """Return a wish of options as they were given.
+
+        Args:
+            budgets: Kind -> the part that is to be left; those of None are not meant.
+            max_drop: Points of the metric.
+            plan: File of a plan.
+            sparsity: Pattern of zeros.
+            multiple: Of widths.
+
+        Raises:
+            UsageError: Nothing is asked for, or two things at once, or a part is none.
+        """
+        given = [f"{kind}={part}" for kind, part in budgets.items() if part]
+        if len(given) > 1:
+            raise UsageError("give one of --latency, --macs and --parameters")
+        budget = PruneBudget.parse(given[0]) if given else None
+        return cls(budget, max_drop, plan, sparsity, multiple).checked()
 
     @property
     def cuts(self) -> bool:

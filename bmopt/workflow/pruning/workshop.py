@@ -6,19 +6,18 @@ import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import onnx_ir as ir
 
-from bmopt.calibration.pruning.allocation import allocate, smallest
 from bmopt.calibration.pruning.ranking import Ranking, RankOptions, rank_channels
 from bmopt.calibration.pruning.reconstruction import reconstruct
 from bmopt.core.prune_plan import PrunePlan
+from bmopt.core.prune_trials import Point
 from bmopt.core.runner import Feeds, Runner
 from bmopt.errors import PruningError, UsageError
-from bmopt.graph.channels.counting import Kept, counts_of
+from bmopt.graph.channels.counting import counts_of
 from bmopt.graph.channels.groups import channels_of
 from bmopt.graph.model_io import save_model
 from bmopt.optimizer.passes.correct_weights import CorrectWeights
@@ -31,15 +30,14 @@ from bmopt.workflow.lowering import lower, opening_options
 from bmopt.workflow.measuring import measure_latency
 from bmopt.workflow.preparing import Job
 from bmopt.workflow.pruning.budget import PruneBudget
-from bmopt.workflow.pruning.latency_cost import LatencyCost, Widths, latency_cost
-from bmopt.workflow.pruning.pareto import Point
+from bmopt.workflow.pruning.estimating import Cost, Estimator
+from bmopt.workflow.pruning.latency_cost import LatencyCost, Widths, latency_costs
+from bmopt.workflow.pruning.timed_forms import TimedForms
 from bmopt.workflow.reporting import runs_here
 
 _PROFILE_SECONDS = 7.0
 _TRIAL_SECONDS = 2.0
 _POINTS = 100.0
-
-Cost = Callable[[Kept], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +92,17 @@ class Workshop:
         return runs_here(self.job) and bool(self.pool) and not self.job.on_gpu
 
     @functools.cached_property
-    def latency(self) -> LatencyCost:
-        """What layers take at any width; profiled on the reference engine."""
+    def latencies(self) -> tuple[LatencyCost, ...]:
+        """What layers take at widths that are multiples of 1, 4, 8 and 16."""
         if not self.can_time:
             raise UsageError(
                 f"{self.job.target} cannot be timed here: give a budget in MACs or parameters, as "
                 "macs=0.7"
             )
         self.job.progress.step("time widths")
-        return latency_cost(
-            Widths(self.model, self.channels, self.counts),
+        forms = TimedForms(self._quick, self.pool)
+        return latency_costs(
+            Widths(self.model, self.channels, self.counts, forms),
             self.job.reference,
             self.pool,
             threads=self.job.recipe.threads,
@@ -125,30 +124,19 @@ class Workshop:
             progress=self.job.progress.advance,
         )
 
-    def cost(self, budget: PruneBudget) -> Cost:
-        """Return what a budget limits."""
-        if budget.kind == "latency":
-            return self.latency
-        return self.counts.macs if budget.kind == "macs" else self.counts.parameters
+    def estimator(self, budget: PruneBudget) -> Estimator:
+        """Return what proposes plans for a kind of budget."""
+        return Estimator(self.ranking, self._costs(budget))
 
-    def plan(self, budget: PruneBudget, ratio: float) -> PrunePlan:
-        """Return what goes so that ``ratio`` of a budget's cost is left.
-
-        Raises:
-            PruningError: It cannot be met; the message has the closest.
-        """
-        cost = self.cost(budget)
-        return allocate(self.ranking, cost, ratio * cost({}), multiple=self.multiple(budget))
-
-    def least(self, budget: PruneBudget) -> PrunePlan:
-        """Return the plan that leaves as little as can be."""
-        return smallest(self.ranking, multiple=self.multiple(budget))
-
-    def multiple(self, budget: PruneBudget) -> int:
-        """Return what widths are to be multiples of."""
-        if self._multiple:
-            return self._multiple
-        return self.latency.unit if budget.kind == "latency" else 1
+    def _costs(self, budget: PruneBudget) -> list[tuple[int, Cost]]:
+        """Return what a budget limits, by what widths are to be multiples of."""
+        if budget.kind != "latency":
+            cost = self.counts.macs if budget.kind == "macs" else self.counts.parameters
+            return [(self._multiple or 1, cost)]
+        if not self._multiple:
+            return [(each.unit, each) for each in self.latencies]
+        fit = [each for each in self.latencies if self._multiple % each.unit == 0]
+        return [(self._multiple, fit[-1])]
 
     def pruned(self, plan: PrunePlan) -> ir.Model:
         """Return the model without a plan's channels, its layers re-fitted to the samples."""
@@ -173,7 +161,7 @@ class Workshop:
 
     def measured(self, name: str, budget: str, model: ir.Model, plan: PrunePlan | None) -> Trial:
         """Lower and measure a float model that was cut by ``plan``."""
-        kept = {} if plan is None else self._kept(plan)
+        kept = {} if plan is None else self._left(plan)
         lowered = lower(self._quick, model.clone()).model
         with tempfile.TemporaryDirectory(prefix="bmopt-") as folder:
             file = Path(folder) / "model.onnx"
@@ -195,7 +183,7 @@ class Workshop:
         )
         return Trial(_with_accuracy(point, accuracy), plan, model)
 
-    def _kept(self, plan: PrunePlan) -> dict[str, float]:
+    def _left(self, plan: PrunePlan) -> dict[str, int]:
         sizes = self.counts.sizes
         return {name: sizes[name] - len(set(gone)) for name, gone in plan.removed.items()}
 

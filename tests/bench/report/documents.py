@@ -22,6 +22,7 @@ from bmopt.core.bench_document import (
     Throughput,
 )
 from bmopt.core.measurement import Block, Environment, Measurement, Settings
+from bmopt.core.prune_trials import Point, PruneTrials
 from bmopt.core.ranges import Interval
 from bmopt.core.scenario import (
     MEASURE,
@@ -101,6 +102,16 @@ def scenario(name: str, subject: str, queries: int) -> ScenarioRun:
     return ScenarioRun(subject, settings, (trial,))
 
 
+def pruned(name: str = "cut 2") -> PruneTrials:
+    points = (
+        Point("source", "", 1.0, 1.0, 340_000, 0.44, (0.43, 0.45), 0.81, -0.1, 0.986),
+        Point("cut 1", "latency=0.5", 0.1, 0.13, 88_100, 0.25, (0.24, 0.26), 0.34, 46.2, 0.38),
+        Point(name, "latency=0.9", 0.89, 0.85, 299_000, 0.41, (0.40, 0.42), 0.79, 1.76, 0.91),
+        Point("cut 3", "macs=0.9", 0.9, 0.9, 310_000),
+    )
+    return PruneTrials("ort-int8", "top1", points, name)
+
+
 def full_document() -> BenchDocument:
     """Return a document in which every section is filled."""
     names = ("fp32", "int8", "fp16")
@@ -148,6 +159,7 @@ def full_document() -> BenchDocument:
             TensorSqnr("block3/conv", 11.8, "int8"),
             TensorSqnr("input", float("inf"), "int8"),
         ),
+        pruning=(pruned(),),
         placement=(
             Placement(
                 "int8",
@@ -290,6 +302,7 @@ def odd_document() -> BenchDocument:
         accuracy=(Accuracy(ODD, ODD, 0.5, 0.6, Interval(-0.2, 0.1), samples=9),),
         layers=(dataclasses.replace(layers(ODD), peak_macs_per_s={ODD: 1e12}),),
         layer_sqnr=(TensorSqnr(ODD, float("-inf"), ODD),),
+        pruning=(dataclasses.replace(pruned(ODD), chosen=ODD),),
         placement=(Placement(ODD, nodes, ODD, ODD, ODD),),
         gate=(GateLine(ODD, ODD, ODD, ODD), GateLine("a", ODD, "failed", ODD)),
         environment={ODD: ODD},

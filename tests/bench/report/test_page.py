@@ -114,7 +114,7 @@ def test_the_same_document_gives_the_same_bytes() -> None:
 
 def test_a_full_page_has_every_section() -> None:
     text = drawn(full_document())
-    assert Page(text).headings == 13
+    assert Page(text).headings == 14
     assert "Not measured in this run" not in text
     assert "int8 is 2.5" in text
     assert "needs 4603, 960 ran" in text
@@ -277,3 +277,12 @@ def test_text_has_contrast_in_every_theme() -> None:
             assert contrast(colours[name], colours["paper"]) >= 4.5, name
         for name in ("good", "bad", "warn"):
             assert contrast(colours[name], colours[f"{name}-soft"]) >= 4.5, name
+
+
+def test_what_pruning_tried_is_drawn_and_listed() -> None:
+    told = section(drawn(full_document()), "pruning")
+    assert "Latency, top1 and size" in told
+    listed = rows(told)
+    assert len(listed) == 5
+    assert listed[3].startswith("cut 2|0.410|1.760|0.910|0.890|0.850|299 kB|Pareto, chosen")
+    assert listed[4] == "cut 3||||0.900|0.900|310 kB|"

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmopt.calibration.pruning.allocation import allocate, levels_between, smallest
+from bmopt.calibration.pruning.allocation import (
+    allocate,
+    expected_loss,
+    levels_between,
+    smallest,
+)
 from bmopt.calibration.pruning.ranking import Level, RankedGroup, Ranking
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.errors import PruningError
@@ -43,6 +48,20 @@ def test_the_group_that_loses_less_pays() -> None:
     assert kept(plan) == {"a": 8, "b": 4}
     assert plan.removed == {"b": (4, 5, 6, 7)}
     assert plan.model == "d" * 64
+
+
+def test_a_group_gets_all_its_channels_back_where_a_few_would_cost_more() -> None:
+    """A kernel that takes longer for 4 to 7 channels than for 8, as integer ones do."""
+    found = ranking(group("a", {8: 0.0, 2: 1.0}), group("b", {8: 0.0, 2: 0.9}))
+    slow = {8: 8, 7: 14, 6: 14, 5: 14, 4: 14, 3: 3, 2: 2}
+    plan = allocate(found, lambda counts: sum(slow[count] for count in counts.values()), 11)
+    assert kept(plan) == {"a": 8, "b": 3}
+
+
+def test_the_expected_loss_lies_between_measured_widths() -> None:
+    found = ranking(group("a", {8: 0.0, 4: 1.0, 2: 3.0}), group("b", {8: 0.0, 4: 0.5}))
+    assert expected_loss(found, found.plan({"a": 3, "b": 6})) == pytest.approx(2.0 + 0.25)
+    assert expected_loss(found, found.plan({})) == 0.0
 
 
 def test_a_group_that_stays_whole_is_left_alone() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
+import onnx_ir as ir
 import pytest
 
 from bmopt.core.profile import LayerProfile, LayerTime
@@ -15,13 +15,15 @@ from bmopt.graph.channels.groups import channels_of
 from bmopt.graph.model_io import load_model
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from bmopt.workflow.progress import Quiet
-from bmopt.workflow.pruning.latency_cost import Widths, latency_cost
+from bmopt.workflow.pruning.latency_cost import Forms, LatencyCost, Widths, latency_costs
 from tests.graph.channels.random_graphs import picture_net
+
+QUICK = "quick"
 
 
 @dataclasses.dataclass
 class Profiler:
-    """Takes ``of(output channels)`` nanoseconds for every convolution."""
+    """Takes ``of(output channels)`` nanoseconds for every convolution, a tenth in quick models."""
 
     of: Callable[[int], float]
 
@@ -31,36 +33,64 @@ class Profiler:
         del feeds, threads, seconds
         model = load_model(path)
         InferShapes()(model)
+        share = 0.1 if model.doc_string == QUICK else 1.0
         layers = [
             LayerTime(str(node.name), node.op_type, "cpu", "float", (str(node.name),), ns, ns)
             for node in model.graph
             if node.op_type == "Conv"
-            for ns in [self.of(int(node.outputs[0].shape[1]))]  # type: ignore[index, arg-type]
+            for ns in [share * self.of(int(node.outputs[0].shape[1]))]  # type: ignore[index, arg-type]
         ]
         return LayerProfile("made up", 1, 1, tuple(layers), 1.0, 1.0, 0.0, 0.0)
 
 
-def widths() -> Widths:
+def widths(forms: Forms | None = None) -> Widths:
     model = picture_net(["conv"], 3)
     channels = channels_of(model)
-    return Widths(model, channels, counts_of(model, channels))
+    return Widths(model, channels, counts_of(model, channels), forms or (lambda one: [one]))
 
 
-@pytest.mark.parametrize("unit", [1, 4])
-def test_the_unit_that_explains_the_times_is_found(unit: int) -> None:
-    found = widths()
-    sizes = {group.name: group.size for group in found.channels.groups if not group.reason}
-    cost = latency_cost(
+def costs_of(found: Widths, of: Callable[[int], float]) -> dict[int, LatencyCost]:
+    costs = latency_costs(
         found,
-        Profiler(lambda out: 100.0 + 10.0 * (-(-out // unit) * unit)),  # type: ignore[arg-type]
+        Profiler(of),  # type: ignore[arg-type]
         [],
         threads=1,
         seconds=1.0,
         progress=Quiet(),
     )
-    assert cost({}) == pytest.approx(
-        sum(100.0 + 10.0 * -(-size // unit) * unit for size in sizes.values()), rel=0.35
+    return {cost.unit: cost for cost in costs}
+
+
+def sizes_of(found: Widths) -> dict[str, int]:
+    return {group.name: group.size for group in found.channels.groups if not group.reason}
+
+
+def test_a_layer_that_takes_as_long_as_its_channels_is_known_at_any_width() -> None:
+    found = widths()
+    cost = costs_of(found, lambda out: 100.0 + 10.0 * out)[1]
+    sizes = sizes_of(found)
+    assert cost({}) == pytest.approx(sum(100.0 + 10.0 * size for size in sizes.values()))
+    half = {name: size // 2 for name, size in sizes.items()}
+    assert cost(half) == pytest.approx(
+        sum(100.0 + 10.0 * count for count in half.values()), rel=0.2
     )
-    smaller = {name: size // 2 for name, size in sizes.items()}
-    assert cost(smaller) < cost({})
-    assert all(np.isfinite([one.start_ns, one.mac_ns]).all() for one in cost.layers.values())
+
+
+def test_widths_that_a_kernel_dislikes_do_not_spoil_those_that_it_likes() -> None:
+    found = widths()
+    costs = costs_of(found, lambda out: 10.0 * out if out % 4 == 0 else 1000.0)
+    smaller = {name: max(4, size // 2 // 4 * 4) for name, size in sizes_of(found).items()}
+    assert costs[4](smaller) < 100.0 * len(smaller)
+    assert costs[1](dict.fromkeys(smaller, 3)) > 900.0
+
+
+def test_a_layer_may_stay_in_the_form_that_it_is_faster_in() -> None:
+    def forms(model: ir.Model) -> list[ir.Model]:
+        quick = model.clone()
+        quick.doc_string = QUICK
+        return [model, quick]
+
+    (once, twice) = (
+        costs_of(one, lambda out: 10.0 * out)[1]({}) for one in (widths(), widths(forms))
+    )
+    assert twice == pytest.approx(once / 10.0)

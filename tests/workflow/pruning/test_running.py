@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+import bmopt
+from bmopt.cli.summary import print_summary
 from bmopt.core.prune_plan import PrunePlan
-from bmopt.errors import PruningError
+from bmopt.errors import PruningError, UsageError
 from bmopt.graph.facts import model_facts
 from bmopt.graph.model_io import load_model
 from bmopt.workflow.compiling import compile_model
@@ -17,6 +21,7 @@ from bmopt.workflow.pruning.budget import PruneBudget
 from bmopt.workflow.pruning.running import PLAN, prune_model, write_report
 from bmopt.workflow.pruning.wish import PruneWish
 from bmopt.workflow.recipe import Recipe
+from bmopt.workflow.report_files import read_document
 from tests.workflow.demo_runs import DEMO
 
 RECIPE = Recipe(target="ort-fp32", calib=str(DEMO.calib), val=str(DEMO.val), calib_limit=96)
@@ -45,6 +50,36 @@ def test_half_of_the_macs_are_left_and_the_model_still_reads_digits(tmp_path: Pa
     wish = PruneWish(plan=str(out.with_suffix(PLAN)))
     prune_model(DEMO.model, RECIPE, wish, again)
     assert again.read_bytes() == out.read_bytes()
+    prune_model(DEMO.model, RECIPE, wish, again)
+    assert again.read_bytes() == out.read_bytes(), "a file is replaced"
+
+
+def test_the_source_is_never_written_to(tmp_path: Path) -> None:
+    source = tmp_path / "model.onnx"
+    source.write_bytes(DEMO.model.read_bytes())
+    with pytest.raises(UsageError, match="is the input, which is never written to"):
+        prune_model(source, RECIPE, PruneWish(PruneBudget("macs", 0.5)), source)
+    assert source.read_bytes() == DEMO.model.read_bytes()
+
+
+def test_python_prunes_a_model_that_is_no_file(tmp_path: Path) -> None:
+    samples = {"calib": str(DEMO.calib), "calib_limit": 96, "metric": "none"}
+    model = onnx.load(DEMO.model)
+    result = bmopt.prune(model, macs=0.5, out=tmp_path / "small.onnx", **samples)
+    assert result.exit_code == 0
+    assert result.out.is_file()
+    with pytest.raises(UsageError, match="give one of --latency, --macs and --parameters"):
+        bmopt.prune(model, macs=0.5, latency=0.5, **samples)
+    with pytest.raises(UsageError, match="unknown option 'ratio'"):
+        bmopt.prune(model, macs=0.5, ratio=0.5, **samples)
+
+
+def test_integers_are_cut_for_the_latency_that_they_have(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, target="ort-int8", metric="none")
+    wish = PruneWish(PruneBudget("latency", 0.8))
+    report = prune_model(DEMO.model, recipe, wish, tmp_path / "small.onnx").report
+    points = {point["name"]: point for point in report["trials"]}
+    assert points[report["chosen"]]["latency"] < points["source"]["latency"]
 
 
 def test_what_cannot_be_met_ships_the_closest_with_exit_code_3(tmp_path: Path) -> None:
@@ -59,12 +94,14 @@ def test_the_search_stays_within_the_drop(tmp_path: Path) -> None:
     result = prune_model(DEMO.model, RECIPE, PruneWish(max_drop=3.0), tmp_path / "small.onnx")
     assert result.exit_code == 0
     points = {point["name"]: point for point in result.report["trials"]}
-    assert 2 <= len(points) <= 7
+    assert 2 <= len(points) <= 8
     assert points[result.report["chosen"]]["drop"] <= 3.0
     assert result.report["chosen"] != "source"
 
 
-def test_compile_prunes_before_it_quantises(tmp_path: Path) -> None:
+def test_compile_prunes_before_it_quantises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = Recipe(
         target="ort-int8", calib=str(DEMO.calib), val=str(DEMO.val), prune="parameters=0.6",
         preset="fast", placement="all", duration_s=0.5, calib_limit=96,
@@ -72,6 +109,10 @@ def test_compile_prunes_before_it_quantises(tmp_path: Path) -> None:
     result = compile_model(DEMO.model, recipe, tmp_path / "artifact")
     assert result.exit_code == 0
     assert result.report["pruning"]["chosen"] == "cut 1"
+    print_summary(result.report)
+    assert "% of the MACs" in capsys.readouterr().out
+    (trials,) = read_document(tmp_path / "artifact").pruning
+    assert [point.name for point in trials.points] == ["source", "cut 1"]
     assert (tmp_path / "artifact" / "prune.json").is_file()
     weights = model_facts(load_model(tmp_path / "artifact" / "model.onnx"))
     assert weights.parameters < 0.75 * model_facts(load_model(DEMO.model)).parameters

@@ -8,9 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from bmopt.core.prune_plan import PrunePlan
-from bmopt.errors import PruningError
+from bmopt.core.prune_trials import Point
 from bmopt.workflow.pruning.budget import PruneBudget
-from bmopt.workflow.pruning.pareto import Point
+from bmopt.workflow.pruning.estimating import Proposal
 from bmopt.workflow.pruning.searching import within_budget, within_drop
 from bmopt.workflow.pruning.workshop import Trial
 from tests.graph.channels.random_graphs import picture_net
@@ -26,6 +26,7 @@ class Shop:
         start: Latency of the uncut model, as a part of the float source's.
         fixed: Part of the latency that no cut takes off.
         smallest: The least ratio that can be.
+        off: What its estimates are multiplied by.
     """
 
     start: float = 1.0
@@ -33,14 +34,24 @@ class Shop:
     smallest: float = 0.0
     can_time: bool = True
 
-    def plan(self, budget: PruneBudget, ratio: float) -> PrunePlan:
-        del budget
-        if ratio < self.smallest:
-            raise PruningError("cannot be met")
-        return PrunePlan("", {"g": tuple(range(round(1000 * ratio)))})
+    off: float = 1.0
 
-    def least(self, budget: PruneBudget) -> PrunePlan:
-        return self.plan(budget, self.smallest)
+    def estimator(self, budget: PruneBudget) -> Shop:
+        del budget
+        return dataclasses.replace(self)
+
+    def propose(self, ratio: float) -> Proposal | None:
+        left = round(1000 * ratio / self.off)
+        if left < 1000 * self.smallest or left >= 1000:
+            return None
+        return Proposal(PrunePlan("", {"g": tuple(range(left))}), 1, self.off * left / 1000)
+
+    def least(self) -> Proposal:
+        left = round(1000 * self.smallest)
+        return Proposal(PrunePlan("", {"g": tuple(range(left))}), 1, self.smallest)
+
+    def learn(self, proposal: Proposal, measured: float) -> None:
+        self.off *= measured / max(proposal.left, 1e-9)
 
     def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
         left = 1.0 if plan is None else len(plan.removed["g"]) / 1000
@@ -76,4 +87,4 @@ def test_the_cheapest_within_a_drop_is_found(can_time: bool) -> None:
     found = within_drop(Shop(can_time=can_time), 3.0, told.append)  # type: ignore[arg-type]
     assert found.trials == tuple(told)
     assert found.best.point.drop is not None
-    assert 2.4 <= found.best.point.drop <= 3.0
+    assert 2.7 <= found.best.point.drop <= 3.0
