@@ -76,7 +76,7 @@ class Runs:
         data = model.calib.replace("calib1024", "train20000")
         flags = ("--teacher", str(model.path), "--data", data, "-o", str(out))
         flags += ("--augment", "flip", "--augment", "crop:4", "--threads", "2")
-        flags += ("--seed", str(seed))
+        flags += ("--lr", "2e-3", "--seed", str(seed))
         self.document("finetune", str(start), *flags, "--time", f"{self.args.train_minutes}min")
         return out
 

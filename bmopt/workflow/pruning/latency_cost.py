@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -72,6 +73,11 @@ class LatencyCost:
         """Return nanoseconds of one inference."""
         macs = _macs(self.counts, kept)
         return sum(cost(macs[name]) for name, cost in self.layers.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as a JSON value."""
+        layers = {name: dataclasses.asdict(cost) for name, cost in self.layers.items()}
+        return {"multiple": self.unit, "layers": layers}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -184,6 +184,7 @@ def report_of(shop: Workshop, found: Found) -> dict[str, Any]:
         "missed": [found.missed] if found.missed else [],
         "plan": "" if found.best.plan is None else found.best.plan.to_json(),
         "sparsity": found.sparsity,
+        "latency_table": shop.latency_table,
         "groups": _groups(shop, found.best.plan),
         "refused": {one.name: one.reason for one in shop.channels.groups if one.reason},
     }

@@ -8,6 +8,7 @@ import functools
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import onnx_ir as ir
 
@@ -109,6 +110,13 @@ class Workshop:
             seconds=_PROFILE_SECONDS,
             progress=self.job.progress,
         )
+
+    @property
+    def latency_table(self) -> list[dict[str, Any]] | None:
+        """What was found out about latencies as a JSON value; None where none were needed."""
+        if "latencies" not in vars(self):
+            return None
+        return [cost.to_dict() for cost in self.latencies]
 
     @functools.cached_property
     def ranking(self) -> Ranking:

@@ -80,6 +80,7 @@ def test_integers_are_cut_for_the_latency_that_they_have(tmp_path: Path) -> None
     report = prune_model(DEMO.model, recipe, wish, tmp_path / "small.onnx").report
     points = {point["name"]: point for point in report["trials"]}
     assert points[report["chosen"]]["latency"] < points["source"]["latency"]
+    assert [table["multiple"] for table in report["latency_table"]] == [1, 4, 8, 16]
 
 
 def test_what_cannot_be_met_ships_the_closest_with_exit_code_3(tmp_path: Path) -> None:
