@@ -57,7 +57,7 @@ def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
         trials.append(trial)
         left = _left(trial, budget, source)
         if left <= budget.ratio:
-            best = trial if best is None or left > _left(best, budget, source) else best
+            best = trial if best is None else _better(best, trial)
         fits = budget.kind != "latency" or _WASTE * budget.ratio <= left <= budget.ratio
         if fits or (is_least and left > budget.ratio):
             break
@@ -68,6 +68,14 @@ def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
     closest = min(trials, key=lambda trial: _left(trial, budget, source))
     left = _left(closest, budget, source)
     return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
+
+
+def _better(one: Trial, other: Trial) -> Trial:
+    """Return that of two trials that lost less, or where that is not known the one with more."""
+    drops = one.point.drop, other.point.drop
+    if drops[0] is not None and drops[1] is not None and drops[0] != drops[1]:
+        return one if drops[0] < drops[1] else other
+    return one if one.point.macs >= other.point.macs else other
 
 
 def _left(trial: Trial, budget: PruneBudget, source: Point) -> float:
@@ -95,9 +103,11 @@ def within_drop(shop: Workshop, max_drop: float, tell: Tell) -> Found:
         if proposal is None:
             lowest = ratio
             continue
-        asked = str(dataclasses.replace(budget, ratio=ratio))
-        trial = _told(shop.tried(f"cut {len(trials)}", asked, proposal.plan), tell)
-        trials.append(trial)
+        trial = next((one for one in trials if one.plan == proposal.plan), None)
+        if trial is None:
+            asked = str(dataclasses.replace(budget, ratio=ratio))
+            trial = _told(shop.tried(f"cut {len(trials)}", asked, proposal.plan), tell)
+            trials.append(trial)
         estimator.learn(proposal, _left(trial, budget, trials[0].point))
         if _loses_no_more(trial, max_drop):
             highest, best = ratio, _cheaper(best, trial)

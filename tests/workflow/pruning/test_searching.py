@@ -11,7 +11,7 @@ from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.prune_trials import Point
 from bmopt.workflow.pruning.budget import PruneBudget
 from bmopt.workflow.pruning.estimating import Proposal
-from bmopt.workflow.pruning.searching import within_budget, within_drop
+from bmopt.workflow.pruning.searching import _better, within_budget, within_drop
 from bmopt.workflow.pruning.workshop import Trial
 from tests.graph.channels.random_graphs import picture_net
 
@@ -88,3 +88,13 @@ def test_the_cheapest_within_a_drop_is_found(can_time: bool) -> None:
     assert found.trials == tuple(told)
     assert found.best.point.drop is not None
     assert 2.7 <= found.best.point.drop <= 3.0
+
+
+def test_of_two_that_fit_the_one_that_lost_less_is_taken() -> None:
+    def trial(drop: float | None, macs: float) -> Trial:
+        return Trial(Point("", "", macs, macs, 1, 0.5, drop=drop), None, MODEL)
+
+    mild, deep = trial(1.0, 0.4), trial(2.0, 0.6)
+    assert _better(mild, deep) is _better(deep, mild) is mild
+    small, large = trial(None, 0.4), trial(1.0, 0.6)
+    assert _better(small, large) is _better(large, small) is large
