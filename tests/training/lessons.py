@@ -10,10 +10,20 @@ import onnx_ir as ir
 
 from bmopt.core.dataset import Batch
 from bmopt.core.runner import Array
+from bmopt.training.options import TrainOptions
 from tests.engine import PlainRunner
 from tests.optimizer.literals import weights
 from tests.quantizing import named
 
+QUICK = TrainOptions(
+    epochs=3,
+    batch=16,
+    learning_rate=0.01,
+    hold_out=0.2,
+    threads=1,
+    precision="fp32",
+    device="cpu",
+)
 INITS = weights("w", (4, 4, 1, 1))
 
 NET = f"""

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from bmopt.training.lesson import Lesson
-from bmopt.training.options import TrainOptions
 from bmopt.training.parameters import with_arrays
 from bmopt.training.train import train
-from tests.training.lessons import net, outputs, quarters, top1
+from tests.training.lessons import QUICK, net, outputs, quarters, top1
 
 torch = pytest.importorskip("torch")
 
@@ -20,15 +19,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(120)]
 
 Facts = Callable[[str, object], None]
 
-COURSE = TrainOptions(
-    epochs=3,
-    batch=16,
-    learning_rate=0.01,
-    hold_out=0.2,
-    threads=1,
-    precision="fp32",
-    device="cuda",
-)
+COURSE = dataclasses.replace(QUICK, device="cuda")
 TEST = quarters(200, seed=9)
 
 

@@ -20,19 +20,10 @@ from bmopt.training.parameters import with_arrays
 from bmopt.training.train import train
 from tests.optimizer.literals import batch_norm, weights
 from tests.quantizing import named
-from tests.training.lessons import NET, Labelled, net, outputs, quarters, top1
+from tests.training.lessons import NET, QUICK, Labelled, net, outputs, quarters, top1
 
 pytest.importorskip("torch")
 
-QUICK = TrainOptions(
-    epochs=3,
-    batch=16,
-    learning_rate=0.01,
-    hold_out=0.2,
-    threads=1,
-    precision="fp32",
-    device="cpu",
-)
 TEST = quarters(200, seed=9)
 
 

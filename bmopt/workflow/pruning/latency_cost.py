@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from bmopt.core.backend import Reference
 from bmopt.core.profile import LayerProfile, quickest
 from bmopt.core.prune_plan import PrunePlan
-from bmopt.core.runner import Feeds
 from bmopt.graph.channels.counting import Counts, Kept
 from bmopt.graph.channels.groups import Channels
 from bmopt.graph.model_digest import model_digest
@@ -33,6 +31,9 @@ _ROUNDS = 2
 
 Forms = Callable[[ir.Model], Sequence[ir.Model]]
 """Returns a float model in the target's precision, and in those that layers may stay in."""
+
+Profiler = Callable[[Path, float], LayerProfile]
+"""Profiles a model's file for so many seconds."""
 
 _REST = "rest"
 
@@ -98,13 +99,7 @@ class Widths:
 
 
 def latency_costs(
-    widths: Widths,
-    engine: Reference,
-    feeds: Sequence[Feeds],
-    *,
-    threads: int,
-    seconds: float,
-    progress: Progress,
+    widths: Widths, profile: Profiler, *, seconds: float, progress: Progress
 ) -> tuple[LatencyCost, ...]:
     """Profile a model at several widths, and return what its layers take in between.
 
@@ -114,8 +109,7 @@ def latency_costs(
     for each thing that widths may be multiples of, from profiles of such widths alone.
 
     Raises:
-        DataError: No feeds, or feeds that do not fit the model.
-        ModelError: The engine refuses the model.
+        BmoptError: As ``profile`` and the models' forms raise it.
     """
     wanted = {unit: [_kept(widths.channels, ratio, unit) for ratio in _RATIOS] for unit in _UNITS}
     every = list({tuple(kept.values()): kept for of in wanted.values() for kept in of}.values())
@@ -123,13 +117,8 @@ def latency_costs(
         paths = [
             _saved(widths, kept, Path(folder) / str(index)) for index, kept in enumerate(every)
         ]
-        profiles = _profiled(
-            [path for forms in paths for path in forms],
-            lambda path, share: engine.profile_graph(
-                path, feeds, threads=threads, seconds=seconds * share
-            ),
-            progress,
-        )
+        files = [path for forms in paths for path in forms]
+        profiles = _profiled(files, profile, seconds, progress)
     seen = [
         (kept, [profiles[path] for path in forms])
         for kept, forms in zip(every, paths, strict=True)
@@ -151,13 +140,13 @@ def _saved(widths: Widths, kept: Mapping[str, int], folder: Path) -> list[Path]:
 
 
 def _profiled(
-    paths: Sequence[Path], profile: Callable[[Path, float], LayerProfile], progress: Progress
+    paths: Sequence[Path], profile: Profiler, seconds: float, progress: Progress
 ) -> dict[Path, LayerProfile]:
     """Return the profile of every file; each takes its share of the time."""
     found: dict[Path, list[LayerProfile]] = {path: [] for path in paths}
     turns = [path for _ in range(_ROUNDS) for path in paths]
     for done, path in enumerate(turns):
-        found[path].append(profile(path, 1.0 / len(turns)))
+        found[path].append(profile(path, seconds / len(turns)))
         progress.advance(done + 1, len(turns))
     return {path: quickest(of) for path, of in found.items()}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.prune_trials import Point
 from bmopt.workflow.pruning.budget import PruneBudget
-from bmopt.workflow.pruning.workshop import Trial, Workshop
+from bmopt.workflow.pruning.estimating import Proposal
+from bmopt.workflow.pruning.workshop import Trial
 
 _ROUNDS = 5
 _AIM = 0.98
@@ -19,6 +21,33 @@ _FINEST = 0.02
 _MOST_TRIALS = 8
 
 Tell = Callable[[Trial], None]
+
+
+class Proposer(Protocol):
+    """Proposes plans; see ``estimating.Estimator``."""
+
+    def propose(self, ratio: float) -> Proposal | None:
+        """Return the plan that loses least of those that leave ``ratio``; None if none does."""
+
+    def least(self) -> Proposal:
+        """Return the plan that leaves as little as can be."""
+
+    def learn(self, proposal: Proposal, measured: float) -> None:
+        """Remember what was measured of a proposal."""
+
+
+class Shop(Protocol):
+    """Where plans are tried; see ``workshop.Workshop``."""
+
+    @property
+    def can_time(self) -> bool:
+        """Whether latencies can be measured here."""
+
+    def estimator(self, budget: PruneBudget) -> Proposer:
+        """Return what proposes plans for a kind of budget."""
+
+    def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
+        """Cut and measure; without a plan, the model as it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +67,7 @@ class Found:
     sparsity: Mapping[str, Any] | None = None
 
 
-def within_budget(shop: Workshop, budget: PruneBudget, tell: Tell) -> Found:
+def within_budget(shop: Shop, budget: PruneBudget, tell: Tell) -> Found:
     """Return the model that ``budget`` leaves; latency is measured, and the cut corrected by it.
 
     What profiles predict and what is measured differ: the estimates learn from every measurement,
@@ -88,7 +117,7 @@ def _left(trial: Trial, budget: PruneBudget, source: Point) -> float:
     return point.macs if budget.kind == "macs" else point.parameters
 
 
-def within_drop(shop: Workshop, max_drop: float, tell: Tell) -> Found:
+def within_drop(shop: Shop, max_drop: float, tell: Tell) -> Found:
     """Return the cheapest model that loses no more than ``max_drop``, by narrowing an interval.
 
     The search is over what is left of the latency, or of the MACs where none can be timed here.

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from bmopt.calibration.pruning.ranking import Ranking, RankOptions, rank_channels
 from bmopt.calibration.pruning.reconstruction import reconstruct
+from bmopt.core.profile import LayerProfile
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.prune_trials import Point
 from bmopt.core.runner import Feeds, Runner
@@ -104,12 +105,14 @@ class Workshop:
         forms = TimedForms(self._quick, self.pool)
         return latency_costs(
             Widths(self.model, self.channels, self.counts, forms),
-            self.job.reference,
-            self.pool,
-            threads=self.job.recipe.threads,
+            self._profiled,
             seconds=_PROFILE_SECONDS,
             progress=self.job.progress,
         )
+
+    def _profiled(self, path: Path, seconds: float) -> LayerProfile:
+        threads = self.job.recipe.threads
+        return self.job.reference.profile_graph(path, self.pool, threads=threads, seconds=seconds)
 
     @property
     def latency_table(self) -> list[dict[str, Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx_ir as ir
@@ -27,10 +27,8 @@ class Profiler:
 
     of: Callable[[int], float]
 
-    def profile_graph(
-        self, path: Path, feeds: Sequence[object], *, threads: int, seconds: float
-    ) -> LayerProfile:
-        del feeds, threads, seconds
+    def __call__(self, path: Path, seconds: float) -> LayerProfile:
+        del seconds
         model = load_model(path)
         InferShapes()(model)
         share = 0.1 if model.doc_string == QUICK else 1.0
@@ -38,9 +36,15 @@ class Profiler:
             LayerTime(str(node.name), node.op_type, "cpu", "float", (str(node.name),), ns, ns)
             for node in model.graph
             if node.op_type == "Conv"
-            for ns in [share * self.of(int(node.outputs[0].shape[1]))]  # type: ignore[index, arg-type]
+            for ns in [share * self.of(width_of(node))]
         ]
         return LayerProfile("made up", 1, 1, tuple(layers), 1.0, 1.0, 0.0, 0.0)
+
+
+def width_of(node: ir.Node) -> int:
+    shape = node.outputs[0].shape
+    assert shape is not None
+    return int(str(shape[1]))
 
 
 def widths(forms: Forms | None = None) -> Widths:
@@ -50,14 +54,7 @@ def widths(forms: Forms | None = None) -> Widths:
 
 
 def costs_of(found: Widths, of: Callable[[int], float]) -> dict[int, LatencyCost]:
-    costs = latency_costs(
-        found,
-        Profiler(of),  # type: ignore[arg-type]
-        [],
-        threads=1,
-        seconds=1.0,
-        progress=Quiet(),
-    )
+    costs = latency_costs(found, Profiler(of), seconds=1.0, progress=Quiet())
     return {cost.unit: cost for cost in costs}
 
 

@@ -64,7 +64,7 @@ class Shop:
 @pytest.mark.parametrize("fixed", [0.0, 0.3])
 def test_a_latency_is_a_part_of_the_uncut_models_on_the_target(start: float, fixed: float) -> None:
     shop = Shop(start, fixed)
-    found = within_budget(shop, PruneBudget("latency", 0.7), lambda _: None)  # type: ignore[arg-type]
+    found = within_budget(shop, PruneBudget("latency", 0.7), lambda _: None)
     assert not found.missed
     latency = found.best.point.latency
     assert latency is not None
@@ -73,10 +73,10 @@ def test_a_latency_is_a_part_of_the_uncut_models_on_the_target(start: float, fix
 
 def test_what_cannot_be_met_has_the_closest() -> None:
     shop = Shop(fixed=0.8)
-    found = within_budget(shop, PruneBudget("latency", 0.5), lambda _: None)  # type: ignore[arg-type]
+    found = within_budget(shop, PruneBudget("latency", 0.5), lambda _: None)
     assert found.missed.startswith("latency=0.5 is not met: the closest leaves 0.8")
     shop = Shop(smallest=0.6)
-    found = within_budget(shop, PruneBudget("macs", 0.5), lambda _: None)  # type: ignore[arg-type]
+    found = within_budget(shop, PruneBudget("macs", 0.5), lambda _: None)
     assert found.missed == "macs=0.5 is not met: the closest leaves 0.600"
     assert len(found.trials) == 2
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_met_has_the_closest() -> None:
 @pytest.mark.parametrize("can_time", [True, False])
 def test_the_cheapest_within_a_drop_is_found(can_time: bool) -> None:
     told: list[Trial] = []
-    found = within_drop(Shop(can_time=can_time), 3.0, told.append)  # type: ignore[arg-type]
+    found = within_drop(Shop(can_time=can_time), 3.0, told.append)
     assert found.trials == tuple(told)
     assert found.best.point.drop is not None
     assert 2.7 <= found.best.point.drop <= 3.0
