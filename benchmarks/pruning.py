@@ -8,7 +8,8 @@ Every row runs the commands that a user would: ``bmopt prune``, ``optimize``, ``
 
 The rows ``distilled`` and ``distilled-latency`` train for M minutes each, the unpruned model as
 long as the pruned one, with N seeds: between two of them, the difference of the two models moves
-by some tenths of a point.
+by some tenths of a point. FILE is written after every row and model; those that it holds already
+are not measured again.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from marks import Marks
 from shared_models import DEFAULT_DATA, SharedModel, sample_limits, shared_models
+
+from bmopt.core.files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
 HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
@@ -91,29 +95,23 @@ def number(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def re_fitted(runs: Runs) -> list[Row]:
+def re_fitted(runs: Runs, name: str) -> list[Row]:
     """Seven tenths of the MACs, without training; cutting alone beside it."""
-    rows = []
-    for name in RESNETS:
-        model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
-        found = chosen(runs.pruned(model, out, "--macs", "0.7"))
-        bare = runs.scratch / f"{name}.bare.onnx"
-        plan = out.with_suffix(".prune.json")
-        passes = f'simplify,prune-channels{{plan="{plan}"}}'
-        runs.document("optimize", str(model.path), "-p", passes, "-o", str(bare), "--no-verify")
-        alone = runs.drop(model, bare)
-        rows.append(_row("30 % of MACs cut, re-fitted", name, found, f"cut alone: {alone:.2f}"))
-    return rows
+    model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
+    found = chosen(runs.pruned(model, out, "--macs", "0.7"))
+    bare = runs.scratch / f"{name}.bare.onnx"
+    plan = out.with_suffix(".prune.json")
+    passes = f'simplify,prune-channels{{plan="{plan}"}}'
+    runs.document("optimize", str(model.path), "-p", passes, "-o", str(bare), "--no-verify")
+    alone = runs.drop(model, bare)
+    return [_row("30 % of MACs cut, re-fitted", name, found, f"cut alone: {alone:.2f}")]
 
 
-def distilled(runs: Runs) -> list[Row]:
+def distilled(runs: Runs, name: str) -> list[Row]:
     """The same, distilled; below the unpruned model with the same training."""
-    rows = []
-    for name in RESNETS:
-        model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
-        found = chosen(runs.pruned(model, out, "--macs", "0.7"))
-        rows.append(_after_training(runs, model, out, found, "30 % of MACs cut, distilled"))
-    return rows
+    model, out = runs.models[name], runs.scratch / f"{name}.macs.onnx"
+    found = chosen(runs.pruned(model, out, "--macs", "0.7"))
+    return [_after_training(runs, model, out, found, "30 % of MACs cut, distilled")]
 
 
 def _after_training(
@@ -134,30 +132,28 @@ def _tops(runs: Runs, model: SharedModel, pruned: Path, seed: int) -> tuple[floa
     return runs.top1(model, whole), runs.top1(model, small)
 
 
-def distilled_latency(runs: Runs) -> list[Row]:
-    """ResNet-32 to 0.68 of its latency, distilled."""
-    model, out = runs.models["resnet32_cifar10"], runs.scratch / "resnet32.latency.onnx"
+def distilled_latency(runs: Runs, name: str) -> list[Row]:
+    """To 0.68 of the latency, distilled."""
+    model, out = runs.models[name], runs.scratch / f"{name}.latency.onnx"
     found = chosen(runs.pruned(model, out, "--latency", "0.68"))
     return [_after_training(runs, model, out, found, "32 % of latency cut, distilled")]
 
 
-def latency(runs: Runs) -> list[Row]:
+def latency(runs: Runs, name: str) -> list[Row]:
     """Seven tenths of the latency, as measured."""
     rows = []
-    for name in RESNETS:
-        for target in ("ort-fp32", "ort-int8"):
-            flags = ("--target", target, "--latency", "0.7")
-            report = runs.pruned(runs.models[name], runs.scratch / "latency.onnx", *flags)
-            found, source = chosen(report), report["trials"][0]
-            left = found["latency"] / source["latency"]
-            beside = f"{left:.3f} of the uncut model's on the target"
-            rows.append(_row(f"`{target}` to 0.7 of the latency", name, found, beside))
+    for target in ("ort-fp32", "ort-int8"):
+        flags = ("--target", target, "--latency", "0.7")
+        report = runs.pruned(runs.models[name], runs.scratch / "latency.onnx", *flags)
+        found, source = chosen(report), report["trials"][0]
+        left = found["latency"] / source["latency"]
+        beside = f"{left:.3f} of the uncut model's on the target"
+        rows.append(_row(f"`{target}` to 0.7 of the latency", name, found, beside))
     return rows
 
 
-def sparse(runs: Runs) -> list[Row]:
+def sparse(runs: Runs, name: str) -> list[Row]:
     """2:4 without training; magnitude alone beside it."""
-    name = "resnet32_cifar10"
     model, out = runs.models[name], runs.scratch / "sparse.onnx"
     found = chosen(runs.pruned(model, out, "--sparsity", "2:4"))
     bare = runs.scratch / "magnitude.onnx"
@@ -167,9 +163,8 @@ def sparse(runs: Runs) -> list[Row]:
     return [_row("2:4, weights fitted", name, found, beside)]
 
 
-def pareto(runs: Runs) -> list[Row]:
+def pareto(runs: Runs, name: str) -> list[Row]:
     """Pruned and quantised, within a drop."""
-    name = "resnet20_cifar10"
     flags = ("--target", "ort-int8", "--max-drop", "1.5")
     report = runs.pruned(runs.models[name], runs.scratch / "pareto.onnx", *flags)
     return [
@@ -179,12 +174,12 @@ def pareto(runs: Runs) -> list[Row]:
     ]
 
 
-def zoo(runs: Runs) -> list[Row]:
-    """A quarter of the channels of every group, on every model of the zoo."""
-    models = sorted((runs.args.data / "zoo" / "models").glob("*.onnx"))
+def zoo(runs: Runs, name: str) -> list[Row]:
+    """A quarter of the channels of every group, on every model of a folder."""
+    models = sorted((runs.args.data / name).glob("*.onnx"))
     ends = Counter(_quartered(runs, path) for path in models)
     told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
-    return [("a quarter of every group", f"zoo, {len(models)} models", "", "", "", told)]
+    return [("a quarter of every group cut", f"{len(models)} of the zoo", "", "", "", told)]
 
 
 def _quartered(runs: Runs, path: Path) -> str:
@@ -209,15 +204,36 @@ def _row(what: str, name: str, point: dict[str, Any], beside: str) -> Row:
     return (what, name, *values, beside)
 
 
-ROWS: dict[str, Callable[[Runs], list[Row]]] = {
-    "re-fitted": re_fitted,
-    "latency": latency,
-    "sparse": sparse,
-    "pareto": pareto,
-    "distilled": distilled,
-    "distilled-latency": distilled_latency,
-    "zoo": zoo,
+Measure = Callable[[Runs, str], list[Row]]
+
+ROWS: dict[str, tuple[Measure, Sequence[str]]] = {
+    "re-fitted": (re_fitted, RESNETS),
+    "latency": (latency, RESNETS),
+    "sparse": (sparse, RESNETS[1:]),
+    "pareto": (pareto, RESNETS[:1]),
+    "distilled": (distilled, RESNETS),
+    "distilled-latency": (distilled_latency, RESNETS[1:]),
+    "zoo": (zoo, ["zoo/models"]),
 }
+
+
+class Kept:
+    """Rows that are measured, by row and model, in a file where one is asked for."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._rows: dict[str, list[Row]] = {}
+        if path is not None and path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            self._rows = {key: [tuple(row) for row in rows] for key, rows in stored.items()}
+
+    def rows(self, key: str, make: Callable[[], list[Row]]) -> list[Row]:
+        """Return rows, measured where they are not kept."""
+        if key not in self._rows:
+            self._rows[key] = make()
+            if self._path is not None:
+                write_text(self._path, json.dumps(self._rows, indent=1) + "\n")
+        return self._rows[key]
 
 
 def table(rows: list[Row], command: str) -> str:
@@ -235,18 +251,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="trainings whose mean is shown")
     parser.add_argument("--calib-limit", type=int, default=1024)
     parser.add_argument("--val-limit", type=int, default=5000)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keeps what is measured, and is gone on from")
     parser.add_argument("--write-docs", action="store_true", help="write the table to the page")
     args = parser.parse_args()
-    rows: list[Row] = []
+    kept, rows = Kept(args.json), []
     with tempfile.TemporaryDirectory(prefix="bmopt-pruning-") as folder:
         runs = Runs(args, Path(folder))
-        for name in args.rows or ROWS:
-            for row in ROWS[name](runs):
-                rows.append(row)
-                print(*row, sep="  ", flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        for which, name in [(row, name) for row in args.rows or ROWS for name in ROWS[row][1]]:
+            found = kept.rows(f"{which} {name}", partial(ROWS[which][0], runs, name))
+            rows += found
+            print(*("  ".join(one) for one in found), sep="\n", flush=True)
     if args.write_docs:
         Marks("pruning").put(PAGE, table(rows, "python benchmarks/pruning.py --data DATA"))
 

@@ -44,8 +44,8 @@ def allocate(ranking: Ranking, cost: Cost, limit: float, *, multiple: int = 1) -
         step = _cheapest(state, limit)
         if step is None:
             raise PruningError(
-                f"the budget of {limit:g} cannot be met: with an eighth of every group that can "
-                f"be cut the model still costs {state.cost:g}"
+                f"the budget of {limit:g} cannot be met: with as little as may be left of every "
+                f"group the model still costs {state.cost:g}"
             )
         state.move({**state.at, step[0]: step[1]})
     for _ in range(_MOST_EXCHANGES):
@@ -86,13 +86,14 @@ def levels_between(measured: Sequence[Level], multiple: int) -> tuple[Level, ...
     Args:
         measured: Some widths, all of the group among them.
         multiple: Every width but the first is a multiple of this, at least the smallest
-            measured.
+            measured; where 0 was measured, it is the last one.
     """
     kept, loss = _curve(measured)
-    least, full = int(kept[0]), int(kept[-1])
+    least, full = int(kept[kept > 0][0]), int(kept[-1])
     smaller = [one for one in range(full - 1, least - 1, -1) if one % multiple == 0]
     every = -(-len(smaller) // _MOST_LEVELS)
-    wanted = [full, *smaller[every - 1 :: every]] if smaller else [full]
+    wanted = [full, *(smaller[every - 1 :: every] if smaller else [])]
+    wanted += [0] if kept[0] == 0 else []
     found = np.interp(wanted, kept, loss)
     return tuple(Level(one, float(at)) for one, at in zip(wanted, found, strict=True))
 
@@ -144,8 +145,9 @@ class _State:
 
     def below(self, name: str) -> list[int]:
         """Return levels further down that a step may lead to."""
-        count, place = len(self.levels[name]), self.at[name]
-        return [place + reach for reach in _REACHES if place + reach < count]
+        last, place = len(self.levels[name]) - 1, self.at[name]
+        nearer = [place + reach for reach in _REACHES if place + reach < last]
+        return [*nearer, last] if place < last else []
 
 
 def _cheapest(state: _State, limit: float) -> tuple[str, int] | None:

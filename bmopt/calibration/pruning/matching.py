@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +44,11 @@ class Matching:
         return any(name in names for name, _ in self._stays)
 
 
-def touched_values(model: ir.Model, matching: Matching) -> set[str]:
-    """Return the tensors of the original that differ in the pruned model, by name."""
+def touched_values(model: ir.Model, is_changed: Callable[[ir.Node], bool]) -> set[str]:
+    """Return the tensors of a model that differ where some of its nodes are changed, by name."""
     found: set[str] = set()
     for node in model.graph:
-        if matching.is_changed(node) or not found.isdisjoint(names_read(node)):
+        if is_changed(node) or not found.isdisjoint(names_read(node)):
             found.update(value.name for value in node.outputs if value.name)
     return found
 

@@ -12,6 +12,7 @@ from bmopt.calibration.pruning.importance import Importance, importance_of
 from bmopt.calibration.pruning.moments import Scout
 from bmopt.calibration.pruning.readers import readers_of
 from bmopt.calibration.pruning.sensitivity import Judge, trial
+from bmopt.calibration.pruning.settling import Settler
 from bmopt.calibration.sequence.blas import threads_for
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.stream import Stream
@@ -26,6 +27,8 @@ from bmopt.graph.pieces import is_constant_node
 
 _LEAST_SHARE = 0.125
 """Of a group that much stays at least: below, losses do not tell what comes of it."""
+_SETTLED = 128
+"""Samples that products behind a group's readers are fitted on, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,8 @@ class RankOptions:
         widths: At how many widths of a group the loss is measured.
         samples: Samples that readers are fitted on, at most.
         probes: Further samples that losses are measured on, at most.
+        settle: How many products behind the readers are fitted, too, before a loss is measured;
+            at two widths of every group, which tell how much that helps at the others.
         batch_size: Samples per inference.
     """
 
@@ -46,6 +51,7 @@ class RankOptions:
     widths: int = 7
     samples: int = 512
     probes: int = 256
+    settle: int = 8
     batch_size: int = 32
 
 
@@ -55,8 +61,8 @@ class Level:
 
     Attributes:
         kept: How many channels stay.
-        loss: Squared error of the outputs over their variance if this group alone is cut so far
-            and its readers are fitted.
+        loss: Squared error of the outputs over their variance if this group alone is cut so far,
+            and its readers and some of what is behind them are fitted.
     """
 
     kept: int
@@ -81,6 +87,11 @@ class RankedGroup:
     order: tuple[int, ...] = ()
     losses: tuple[Level, ...] = ()
 
+    @property
+    def is_branch(self) -> bool:
+        """Whether all of its channels may go."""
+        return bool(self.losses) and self.losses[-1].kept == 0
+
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
@@ -98,12 +109,13 @@ class Ranking:
         """Return the plan with which of each group so many channels stay; all where none is said.
 
         Raises:
-            PruningError: A group that stays whole is to lose channels, or one is to lose all.
+            PruningError: A group that stays whole is to lose channels, or one that is not a
+                branch is to lose all.
         """
         removed = {}
         for group in self.groups:
             count = group.size - kept.get(group.name, group.size)
-            if count > max(0, len(group.order) - 1):
+            if count > max(0, len(group.order) - (0 if group.is_branch else 1)):
                 raise PruningError(f"group {group.name!r} cannot lose {count} channels")
             if count:
                 removed[group.name] = tuple(sorted(group.order[:count]))
@@ -140,7 +152,7 @@ def rank_channels(
     groups = _cuttable(model, channels, options.keep)
     found = {}
     with Shelf() as shelf:
-        walk = _Walk(model, groups, open_model, shelf, options)
+        walk = _Walk(model, channels, groups, open_model, shelf, options)
         walk.feed(dataset)
         for done, ranked in enumerate(walk.ranked()):
             found[ranked.name] = ranked
@@ -187,12 +199,15 @@ class _Walk:
     def __init__(
         self,
         model: ir.Model,
+        channels: Channels,
         groups: Sequence[Group],
         open_model: OpenModel,
         shelf: Shelf,
         options: RankOptions,
     ) -> None:
         self._model = model
+        self._channels = channels
+        self._open = open_model
         self._options = options
         self._shelf = shelf
         self._groups = groups
@@ -218,6 +233,8 @@ class _Walk:
         fit, probe = _shared_out(dataset, self._options)
         if not fit:
             raise DataError(f"{dataset.name}: has no samples; calibration needs at least one")
+        few = fit[: -(-_SETTLED // self._options.batch_size)]
+        self._settler = Settler(self._model, self._channels, few, self._open, self._options.settle)
         for number, batch in enumerate(fit):
             self._scout.feed(number, batch.feeds)
         for number, batch in enumerate(probe):
@@ -239,15 +256,23 @@ class _Walk:
         self._passed = max(self._passed, stage)
         first = self._order[readers[0].node]
         losses = [Level(group.size, 0.0)]
+        shares: dict[int, float] = {}
+        widths = _widths(group, self._options.widths)
         with threads_for(max((part.form.shape[1] for part in parts), default=0)):
             found = importance_of(self._constants, group, parts, self._options.importance)
             order = np.argsort(found, kind="stable")
-            for kept in _widths(group.size, self._options.widths):
+            for kept in widths:
                 stays = np.ones(group.size, np.bool_)
                 stays[order[: group.size - kept]] = False
                 constants = trial(readers, parts, means, stays)
-                losses.append(Level(kept, judge.loss(self._probe, stage, first, constants)))
-        return RankedGroup(group.name, group.size, "", tuple(order.tolist()), tuple(losses))
+                loss = judge.loss(self._probe, stage, first, constants)
+                losses.append(Level(kept, loss))
+                if self._options.settle and kept in (widths[len(widths) // 2], widths[-1]):
+                    settled = [*constants, *self._settler.fitted(constants)]
+                    left = judge.loss(self._probe, stage, first, settled)
+                    shares[kept] = min(left / loss, 1.0) if loss > 0.0 else 1.0
+        levels = _settled(losses, shares)
+        return RankedGroup(group.name, group.size, "", tuple(order.tolist()), levels)
 
     def _forget(self, place: int) -> None:
         """Drop sums that no later group needs."""
@@ -260,11 +285,24 @@ class _Walk:
         self._scout.forget([reader for reader in done if reader.node not in later])
 
 
-def _widths(size: int, count: int) -> list[int]:
-    """Return the widths at which a group is measured, narrower and narrower."""
+def _settled(losses: Sequence[Level], shares: Mapping[int, float]) -> tuple[Level, ...]:
+    """Return losses times what stays of them at some widths, on a line in between."""
+    if not shares:
+        return tuple(losses)
+    kept = sorted(shares)
+    found = np.interp([one.kept for one in losses], kept, [shares[one] for one in kept])
+    return tuple(
+        Level(one.kept, one.loss * float(share)) for one, share in zip(losses, found, strict=True)
+    )
+
+
+def _widths(group: Group, count: int) -> list[int]:
+    """Return the widths at which a group is measured, narrower and narrower; 0 of a branch."""
+    size = group.size
     least = max(1, round(size * _LEAST_SHARE))
     steps = np.linspace(size, least, count + 1)[1:]
-    return [kept for kept in dict.fromkeys(round(float(step)) for step in steps) if kept < size]
+    narrow = [kept for kept in dict.fromkeys(round(float(one)) for one in steps) if kept < size]
+    return narrow + ([0] if group.exits else [])
 
 
 def _shared_out(dataset: Dataset, options: RankOptions) -> tuple[list[Batch], list[Batch]]:

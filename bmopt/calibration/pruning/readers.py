@@ -130,14 +130,15 @@ class RowPicker:
     Args:
         product: As ``fittable`` returns it.
         batches: How many batches there will be.
+        share: Part of the usual number of rows.
     """
 
-    def __init__(self, product: Product, batches: int) -> None:
+    def __init__(self, product: Product, batches: int, share: float = 1.0) -> None:
         groups, self.outputs, self.size = weight_matrix(product, product.weight()).shape
         self.groups = groups
         self._product = product
         wanted = min(max(_ROWS_PER_INPUT * self.size, _FEWEST_ROWS), _MOST_ROWS)
-        self._per_batch = -(-wanted // max(batches, 1))
+        self._per_batch = math.ceil(share * wanted / max(batches, 1))
 
     def pick(self, read: Array, rng: np.random.Generator, *others: Array) -> tuple[Float32, ...]:
         """Return ``x [groups, rows, K]``, and ``[groups, rows, outputs]`` of each other array.

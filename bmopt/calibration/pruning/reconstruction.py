@@ -9,26 +9,21 @@ Pruning for Accelerating Very Deep Neural Networks" (ICCV 2017).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import onnx_ir as ir
 
-from bmopt.calibration.pruning.batch_norm import ChannelMoments, estimated, is_estimable
 from bmopt.calibration.pruning.matching import Matching, pairs_of, touched_values
-from bmopt.calibration.pruning.readers import fittable
-from bmopt.calibration.pruning.refitting import Place, Refitted, refitted
-from bmopt.calibration.pruning.targets import branch_beside
-from bmopt.calibration.sequence.bias_home import bias_home
+from bmopt.calibration.pruning.places import places_of, stream_of
+from bmopt.calibration.pruning.refitting import Refitted, refitted
 from bmopt.calibration.sequence.shelf import Shelf
-from bmopt.calibration.sequence.stream import Stream, feed_first
-from bmopt.core.corrections import Corrections, LayerFacts
+from bmopt.calibration.sequence.stream import feed_first
+from bmopt.core.corrections import Corrections
 from bmopt.core.dataset import Dataset
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.runner import OpenModel
 from bmopt.graph.channels.groups import channels_of
 from bmopt.graph.model_digest import model_digest
-from bmopt.graph.pieces import is_constant_node
-from bmopt.graph.products import Product, product_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,75 +100,16 @@ class _Walk:
         shelf: Shelf,
         options: ReconstructOptions,
     ) -> None:
-        self._matching = Matching(channels_of(original), plan.removed)
-        self._touched = touched_values(original, self._matching)
-        self._options = options
-        self.places = list(self._places(original, pruned))
-        names = [place.pruned.name or "" for place in self.places]
-        # The last node ends a stage of its own, so that what lies behind the last place counts as
-        # reading what is kept.
-        cuts = []
-        for model in (original, pruned):
-            last = [node for node in model.graph if not is_constant_node(node)][-1].name or ""
-            cuts.append(list(dict.fromkeys([*names, last])))
-        self.original = Stream(original, cuts[0], open_model, shelf, tag="original", before=True)
-        self.pruned = Stream(pruned, cuts[1], open_model, shelf, tag="pruned", before=True)
-
-    def _places(self, original: ir.Model, pruned: ir.Model) -> Iterator[Place]:
-        done: set[ir.Node] = set()
-        fitted: set[ir.Node] = set()
-        for theirs, mine in pairs_of(original, pruned):
-            data = mine.inputs[0] if mine.inputs else None
-            if data is not None and data.name in self._touched:
-                product = product_of(mine)
-                if product is not None and len(product.shape) > 1:
-                    place = self._product_place(theirs, mine, done)
-                    if place is not None:
-                        if fittable(mine) is not None:
-                            fitted.add(mine)
-                        yield place
-                elif is_estimable(mine) and data.producer() not in fitted:
-                    yield Place(theirs, mine, self._matching.left(theirs.inputs[3], 0), None)
-            done.add(theirs)
-
-    def _product_place(self, theirs: ir.Node, mine: ir.Node, done: set[ir.Node]) -> Place | None:
-        product, small = product_of(theirs), product_of(mine)
-        if product is None or small is None or not self._is_refittable(small):
-            return None
-        reads = 1 - product.axis
-        if not self._options.every and self._matching.left(theirs.inputs[1], reads) is None:
-            return None
-        branch = branch_beside(product, done) if self._options.sums else None
-        return Place(theirs, mine, self._matching.left(theirs.inputs[1], product.axis), branch)
-
-    def _is_refittable(self, product: Product) -> bool:
-        """Whether the product has a weight or bias of its own that can change."""
-        weight = product.node.inputs[1]
-        assert weight is not None
-        if len(tuple(weight.uses())) > 1:
-            return False  # what is shared would be stored twice
-        return fittable(product.node) is not None or bias_home(product) is not None
+        matching = Matching(channels_of(original), plan.removed)
+        touched = touched_values(original, matching.is_changed)
+        pairs = pairs_of(original, pruned)
+        self.places = list(
+            places_of(pairs, matching, touched, every=options.every, sums=options.sums)
+        )
+        names = [place.name for place in self.places]
+        self.original = stream_of(original, names, open_model, shelf, "original")
+        self.pruned = stream_of(pruned, names, open_model, shelf, "pruned")
 
     def refitted(self, stage: int) -> Refitted:
         """Return what is found for the node behind ``stage``, which it reads from now on."""
-        place = self.places[stage]
-        # One after the other, so that an engine's threads are not in the way of the next one's.
-        self.original.pass_on(stage)
-        self.pruned.pass_on(stage)
-        if product_of(place.pruned) is None:
-            found = self._normalised(place)
-        else:
-            found = refitted(place, self.original, self.pruned, stage)
-        for replacement in found.replacements:
-            self.pruned.replace(replacement)
-        return found
-
-    def _normalised(self, place: Place) -> Refitted:
-        name = place.data
-        before = ChannelMoments(
-            place.left(self.original.get(number, name), 1)
-            for number in range(self.original.batches)
-        )
-        now = ChannelMoments(self.pruned.get(i, name) for i in range(self.pruned.batches))
-        facts = LayerFacts(place.name, ("statistics",), 0.0, 0.0)
-        return Refitted(facts, tuple(estimated(place.pruned, before, now)))
+        return refitted(self.places[stage], self.original, self.pruned, stage)

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from bmopt.calibration.pruning.batch_norm import ChannelMoments, estimated
 from bmopt.calibration.pruning.fitting import Fit, fitted
 from bmopt.calibration.pruning.normal_equations import NormalEquations
 from bmopt.calibration.pruning.readers import RowPicker, fittable
+from bmopt.calibration.pruning.targets import Beside
 from bmopt.calibration.sequence.bias_home import bias_home, own_bias
 from bmopt.calibration.sequence.blas import threads_for
 from bmopt.calibration.sequence.rows import weight_from_matrix, weight_matrix
@@ -37,13 +39,13 @@ class Place:
         original: The node in the original.
         pruned: The same in the pruned model.
         stays: Which of the original's channels are left behind it; None for all.
-        branch: Tensor that its output is added to, whose error it makes up for.
+        beside: What its output is added to, whose error it makes up for.
     """
 
     original: ir.Node
     pruned: ir.Node
     stays: npt.NDArray[np.bool_] | None
-    branch: str | None
+    beside: Beside = dataclasses.field(default_factory=Beside)
 
     @property
     def name(self) -> str:
@@ -80,19 +82,46 @@ class Refitted:
     replacements: tuple[Replacement, ...]
 
 
-def refitted(place: Place, original: Stream, pruned: Stream, stage: int) -> Refitted:
-    """Return what is found for a product.
+def refitted(
+    place: Place, original: Stream, pruned: Stream, stage: int, *, rows: float = 1.0
+) -> Refitted:
+    """Bring samples to a node and fit it; the pruned samples find what is found from then on.
 
     Args:
-        place: Where it is.
-        original: Samples in the original, right before it.
-        pruned: Samples in the pruned model, right before it.
-        stage: How many stages they passed, less one.
+        place: The node.
+        original: Samples in the original, ``stage`` stages behind them.
+        pruned: The same in the pruned model.
+        stage: The stage that ends before the node.
+        rows: How many rows are looked at, as a part of what gives the best fit.
     """
+    # One after the other, so that an engine's threads are not in the way of the next one's.
+    original.pass_on(stage)
+    pruned.pass_on(stage)
+    if product_of(place.pruned) is None:
+        found = _normalised(place, original, pruned)
+    else:
+        found = _refitted(place, original, pruned, stage, rows)
+    for replacement in found.replacements:
+        pruned.replace(replacement)
+    return found
+
+
+def _normalised(place: Place, original: Stream, pruned: Stream) -> Refitted:
+    name = place.original.inputs[0]
+    assert name is not None
+    before = ChannelMoments(
+        place.left(original.get(number, name.name or ""), 1) for number in range(original.batches)
+    )
+    now = ChannelMoments(pruned.get(number, place.data) for number in range(pruned.batches))
+    facts = LayerFacts(place.name, ("statistics",), 0.0, 0.0)
+    return Refitted(facts, tuple(estimated(place.pruned, before, now)))
+
+
+def _refitted(place: Place, original: Stream, pruned: Stream, stage: int, rows: float) -> Refitted:
     product = fittable(place.pruned)
     if product is None:
         return _shifted(place, original, pruned, stage)
-    picker = RowPicker(product, pruned.batches)
+    picker = RowPicker(product, pruned.batches, rows)
     sums = NormalEquations(picker.groups, picker.size, picker.outputs)
     rng = np.random.default_rng(_SEED + stage)
     home, own = bias_home(product), own_bias(product)
@@ -122,9 +151,11 @@ def _targets(place: Place, original: Stream, pruned: Stream, stage: int) -> Iter
     output = place.original.outputs[0].name or ""
     for number, computed in enumerate(original.peek(stage + 1, output)):
         wanted = place.left(computed, place.axis)
-        if place.branch is not None:
-            exact = place.left(original.get(number, place.branch), place.axis)
-            wanted = wanted + (exact - pruned.get(number, place.branch))
+        beside = place.beside
+        if beside.original is not None:
+            wanted = wanted + place.left(original.get(number, beside.original), place.axis)
+        if beside.pruned is not None:
+            wanted = wanted - pruned.get(number, beside.pruned)
         yield wanted
 
 

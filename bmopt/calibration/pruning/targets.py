@@ -6,7 +6,7 @@ branch has errors of its own by then. The product is fitted to make up for them,
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import dataclasses
 
 import onnx_ir as ir
 
@@ -15,25 +15,67 @@ from bmopt.graph.products import Product
 from bmopt.graph.values import constant_tensor, is_op, only_consumer
 
 
-def branch_beside(product: Product, done: Collection[ir.Node]) -> str | None:
-    """Return the tensor that a product's output is added to, if it is there before the product.
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What a product's output is added to.
 
-    Args:
-        product: The product.
-        done: Nodes that ran before it.
+    Attributes:
+        original: Tensor of the original; None for nothing that is there before the product.
+        pruned: The same of the pruned model; None where nothing is, or the branch went as a whole.
     """
-    home = bias_home(product)
-    end = product.node if home is None else home.node
-    reader = only_consumer(end.outputs[0])
-    if reader is None or not is_op(reader, "Add") or reader.graph is not product.node.graph:
+
+    original: str | None = None
+    pruned: str | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the product has to do what a branch did that went as a whole."""
+        return self.original is not None and self.pruned is None
+
+
+def beside_both(product: Product, small: Product) -> Beside:
+    """Return what a product of the original and the same one of the pruned model are added to."""
+    theirs, mine = branch_beside(product), branch_beside(small)
+    graph, add = small.node.graph, _sum_behind(product)
+    if theirs is None or add is None or graph is None:
+        return Beside()
+    if mine is None and any(node.name == add.name for node in graph):
+        return Beside()
+    return Beside(theirs, mine)
+
+
+def branch_beside(product: Product) -> str | None:
+    """Return the tensor that a product's output is added to, if it is there before the product."""
+    end, reader = _end(product), _sum_behind(product)
+    if reader is None:
         return None
     other = reader.inputs[1 if reader.inputs[0] is end.outputs[0] else 0]
     if other is None or other is end.outputs[0] or constant_tensor(other) is not None:
         return None
     maker = other.producer()
-    if maker is not None and maker not in done:
+    if maker is not None and not _is_before(maker, product.node):
         return None
     same_rank = other.shape is not None and end.outputs[0].shape is not None
     if not same_rank or list(other.shape or ()) != list(end.outputs[0].shape or ()):
         return None
     return other.name or None
+
+
+def _end(product: Product) -> ir.Node:
+    """Return the node that writes the product with its bias."""
+    home = bias_home(product)
+    return product.node if home is None else home.node
+
+
+def _sum_behind(product: Product) -> ir.Node | None:
+    """Return the Add that alone reads the product with its bias."""
+    reader = only_consumer(_end(product).outputs[0])
+    if reader is None or not is_op(reader, "Add") or reader.graph is not product.node.graph:
+        return None
+    return reader
+
+
+def _is_before(node: ir.Node, other: ir.Node) -> bool:
+    """Whether a node comes before another one of the same graph."""
+    assert other.graph is not None
+    return next((one for one in other.graph if one in (node, other)), other) is node

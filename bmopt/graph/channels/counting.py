@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from bmopt.graph.channels.branches import Branches
 from bmopt.graph.channels.flow import is_constant
 from bmopt.graph.channels.groups import Channels
 from bmopt.graph.concrete_values import concrete_values
@@ -44,14 +45,18 @@ class Counted:
         name: Name of the node or constant.
         amount: MACs of one inference, or elements.
         shares: The axes that it shrinks with, each in proportion.
+        branches: Groups that it goes with when all their channels go.
     """
 
     name: str
     amount: float
     shares: tuple[Share, ...]
+    branches: tuple[str, ...] = ()
 
     def left(self, kept: Kept, sizes: Mapping[str, int]) -> float:
         """Return how much of the amount is left."""
+        if any(kept.get(name) == 0 for name in self.branches):
+            return 0.0
         return self.amount * math.prod(share.left(kept, sizes) for share in self.shares)
 
 
@@ -104,20 +109,37 @@ def counts_of(
         found = known.get(value.name or "")
         return None if found is None else found.shape
 
-    axes = _axes(channels)
+    axes, gone = _axes(channels), _on_branches(model, channels)
     nodes = []
     for node in model.graph:
         macs = macs_of(node, shape_of)
         if macs:
             read = [one for one in node.inputs if one is not None and is_constant(one)]
             shares = max((axes.get(str(one.name), ()) for one in read), key=len, default=())
-            nodes.append(Counted(str(node.name), float(macs), shares))
+            on = _all_of([node], gone)
+            nodes.append(Counted(str(node.name), float(macs), shares, on))
     constants = tuple(
-        Counted(str(name), float(value.const_value.size), axes.get(str(name), ()))
+        Counted(
+            str(name),
+            float(value.const_value.size),
+            axes.get(str(name), ()),
+            _all_of([use.node for use in value.uses()], gone),
+        )
         for name, value in model.graph.initializers.items()
         if value.const_value is not None
     )
     return Counts(tuple(nodes), constants, {one.name: one.size for one in channels.groups})
+
+
+def _on_branches(model: ir.Model, channels: Channels) -> dict[str, set[ir.Node]]:
+    """Return group -> the nodes that go if all of its channels go."""
+    branches = Branches(model.graph)
+    return {one.name: branches.gone(one.exits) for one in channels.groups if one.exits}
+
+
+def _all_of(nodes: Sequence[ir.Node], gone: Mapping[str, set[ir.Node]]) -> tuple[str, ...]:
+    """Return the groups with which all of some nodes go."""
+    return tuple(name for name, of in gone.items() if nodes and of.issuperset(nodes))
 
 
 def _axes(channels: Channels) -> dict[str, tuple[Share, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.graph.channels.branches import Branches, Exit
 from bmopt.graph.channels.flow import Fix, Flow, Place, Role
 from bmopt.graph.channels.rules import walk
 from bmopt.graph.channels.units import Ints
@@ -41,16 +42,19 @@ class Group:
 
     Attributes:
         name: The first node that makes them, with a number behind it where it makes more.
-        size: How many there are, of which one must stay. One may stand for several positions of
-            a tensor, or for positions of several tensors, that have to go together.
+        size: How many there are. One may stand for several positions of a tensor, or for
+            positions of several tensors, that have to go together.
         slices: Where constants have them.
         reason: Why none of them can go; empty where they can.
+        exits: Where the branch ends that reads them, if all of them can go and it with them;
+            empty where one must stay.
     """
 
     name: str
     size: int
     slices: tuple[Slice, ...]
     reason: str
+    exits: tuple[Exit, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +97,27 @@ def channels_of(model: ir.Model) -> Channels:
         for units in flow.labels(output):
             flow.keep(units, f"it is in the output {output.name!r}")
     flow.keep_shared()
-    return _grouped(flow)
+    found = _grouped(flow)
+    return dataclasses.replace(found, groups=tuple(_with_exits(found.groups, model)))
+
+
+def _with_exits(groups: Iterable[Group], model: ir.Model) -> Iterator[Group]:
+    """Yield groups with their exits; of two branches that are added to each other one may go."""
+    branches = Branches(model.graph)
+    passed: dict[str, int] = {}
+    for group in groups:
+        exits = _exits(group, branches)
+        if any(passed.get(one.node, one.passed) != one.passed for one in exits):
+            exits = ()
+        passed |= {one.node: one.passed for one in exits}
+        yield dataclasses.replace(group, exits=exits)
+
+
+def _exits(group: Group, branches: Branches) -> tuple[Exit, ...]:
+    readers = [one for one in group.slices if one.role == "reads"]
+    if group.reason or any((one.channels < 0).any() for one in readers):
+        return ()
+    return branches.exits([one.node for one in readers], {one.node for one in group.slices})
 
 
 def _keep_captured(flow: Flow, node: ir.Node) -> None:

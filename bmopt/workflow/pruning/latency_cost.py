@@ -73,7 +73,7 @@ class LatencyCost:
     def __call__(self, kept: Kept) -> float:
         """Return nanoseconds of one inference."""
         macs = _macs(self.counts, kept)
-        return sum(cost(macs[name]) for name, cost in self.layers.items())
+        return sum(cost(macs[name]) for name, cost in self.layers.items() if macs[name])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as a JSON value."""

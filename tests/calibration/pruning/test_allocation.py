@@ -80,6 +80,16 @@ def test_what_cannot_be_met_is_said_with_what_can() -> None:
     assert kept(smallest(found, multiple=4)) == {"a": 4}
 
 
+def test_a_branch_may_go_at_once() -> None:
+    """Every narrower width costs as much as the whole, as a kernel that starts at all does."""
+    found = ranking(group("a", {16: 0.0, 2: 1.0, 0: 1.2}), group("b", {16: 0.0, 2: 1.0}))
+    plan = allocate(found, lambda c: (c["a"] > 0) + (c["b"] > 0) + c["b"] / 100, 1.3)
+    assert kept(plan)["a"] == 0
+    levels = levels_between([Level(8, 0.0), Level(4, 1.0), Level(0, 2.0)], 3)
+    assert [level.kept for level in levels] == [8, 6, 0]
+    assert kept(smallest(found, multiple=4)) == {"a": 0, "b": 4}
+
+
 def test_widths_are_multiples() -> None:
     found = ranking(group("a", {30: 0.0, 4: 1.0}), group("b", {32: 0.0, 4: 2.0}))
     counts = kept(allocate(found, lambda c: sum(c.values()), 41, multiple=8))

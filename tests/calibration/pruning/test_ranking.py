@@ -76,9 +76,10 @@ def test_losses_are_measured_at_every_group_that_can_be_cut(importance: str) -> 
         group = found[name]
         assert sorted(group.order) == list(range(group.size))
         assert [level.kept for level in group.losses][:1] == [group.size]
-        assert group.losses[-1].kept == 1
+        assert group.losses[-1].kept == (0 if group.is_branch else 1)
         assert all(level.loss >= 0 and np.isfinite(level.loss) for level in group.losses)
         assert group.losses[-1].loss > group.losses[1].loss
+    assert [name for name, group in found.items() if group.is_branch] == ["c1"]
     assert "in the output" in found["y"].reason
     assert not found["y"].order
 
@@ -97,6 +98,23 @@ def test_a_loss_is_that_of_the_fitted_model() -> None:
     error = np.c_[x[40:], np.ones(8)] @ fit - y[40:]
     wanted = np.square(error).sum() / np.square(y[40:] - y[40:].mean()).sum()
     assert group.losses[3].loss == pytest.approx(wanted, rel=0.05)
+
+
+def test_what_lies_behind_the_readers_makes_up_for_some_of_a_loss() -> None:
+    near = {group.name: group.losses for group in ranked(net(), settle=0).groups}
+    far = {group.name: group.losses for group in ranked(net(), settle=8).groups}
+    for name in ("c0", "c1"):
+        pairs = list(zip(near[name], far[name], strict=True))
+        assert all(less.loss <= more.loss for more, less in pairs)
+        assert pairs[-1][1].loss < 0.9 * pairs[-1][0].loss
+    assert near["c3"] == far["c3"]  # nothing that could be fitted lies behind its reader
+
+
+def test_a_plan_may_take_all_of_a_branch_only() -> None:
+    found = ranked(net())
+    assert len(found.plan({"c1": 0}).removed["c1"]) == 8
+    with pytest.raises(PruningError, match="'c3' cannot lose 8"):
+        found.plan({"c3": 0})
 
 
 def test_groups_that_are_to_stay_do() -> None:

@@ -73,6 +73,39 @@ def test_what_others_can_make_up_for_comes_back() -> None:
     assert fitted < 1e-6
 
 
+def test_what_reads_a_sum_makes_up_for_a_branch_that_went() -> None:
+    """The pruned model has no sum any more: its readers read what is left of it."""
+    model = net()
+    cut, fitted = losses(model, plan_of(model, c1=tuple(range(8))))
+    assert fitted < 0.5 * cut
+
+
+SHORTCUT = f"""
+g (float[N,3,6,6] x) => (float[N,5] y)
+  <{weights("w1", (8, 3, 3, 3))}, {weights("b1", (8,))},
+   {weights("w2", (6, 8, 1, 1))}, {weights("b2", (6,))},
+   {weights("w3", (6, 3, 3, 3))}, {weights("b3", (6,))},
+   {weights("w4", (5, 6))}, {weights("b4", (5,))}>
+{{
+  c1 = Conv<pads=[1,1,1,1]>(x, w1, b1)
+  c2 = Conv(c1, w2, b2)
+  c3 = Conv<pads=[1,1,1,1]>(x, w3, b3)
+  sum = Add(c2, c3)
+  p = GlobalAveragePool(sum)
+  f = Flatten(p)
+  y = Gemm<transB=1>(f, w4, b4)
+}}
+"""
+
+
+def test_a_shortcut_takes_over_what_its_branch_computed() -> None:
+    """Both sides are linear here, so that one convolution can do all."""
+    model = net(SHORTCUT)
+    cut, fitted = losses(model, plan_of(model, c1=tuple(range(8))))
+    assert cut > 0.1
+    assert fitted < 1e-6
+
+
 @pytest.mark.parametrize("every", [True, False])
 @pytest.mark.parametrize("sums", [True, False])
 def test_a_cut_model_comes_nearer_to_the_original(every: bool, sums: bool) -> None:

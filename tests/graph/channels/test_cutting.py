@@ -17,25 +17,28 @@ from bmopt.optimizer.passes.infer_shapes import InferShapes
 from tests.graph.channels.random_graphs import BLOCKS, answers, attention_net, picture_net
 
 
-def chosen(groups: tuple[Group, ...], ratio: float, seed: int) -> Removed:
+def chosen(groups: tuple[Group, ...], ratio: float, seed: int, whole: float = 0.0) -> Removed:
+    """Return a part of every group, and of branches with the probability ``whole`` all."""
     rng = np.random.default_rng(seed)
-    return {
+    found = {
         group.name: least(group, rng.random(group.size), round(ratio * group.size))
         for group in groups
         if not group.reason
     }
+    gone = [group for group in groups if group.exits and rng.random() < whole]
+    return found | {group.name: tuple(range(group.size)) for group in gone}
 
 
 def parameters(model: ir.Model) -> int:
     return sum(value.const_value.size for value in model.graph.initializers.values())  # type: ignore[union-attr]
 
 
-def require_same_as_masked(make: object, ratio: float, seed: int) -> int:
+def require_same_as_masked(make: object, ratio: float, seed: int, whole: float = 0.0) -> int:
     """Compare; return how many channels went."""
     assert callable(make)
     small, masked = make(), make()
     found = channels_of(small)
-    removed = chosen(found.groups, ratio, seed)
+    removed = chosen(found.groups, ratio, seed, whole)
     before = parameters(small)
     mask(masked, channels_of(masked), removed)
     cut(small, found, removed)
@@ -51,10 +54,11 @@ def require_same_as_masked(make: object, ratio: float, seed: int) -> int:
     blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5),
     ratio=st.sampled_from((0.25, 0.5, 0.95)),
     seed=st.integers(0, 99),
+    whole=st.sampled_from((0.0, 0.5, 1.0)),
 )
-@settings(max_examples=60, deadline=None)
-def test_random_networks(blocks: list[str], ratio: float, seed: int) -> None:
-    require_same_as_masked(lambda: picture_net(blocks, seed), ratio, seed)
+@settings(max_examples=80, deadline=None)
+def test_random_networks(blocks: list[str], ratio: float, seed: int, whole: float) -> None:
+    require_same_as_masked(lambda: picture_net(blocks, seed), ratio, seed, whole)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -70,10 +74,29 @@ def test_attention_loses_heads_and_its_mlp_width(heads: int, size: int) -> None:
     assert require_same_as_masked(lambda: attention_net(heads, size, 0), 0.5, 1) > 0
 
 
+@pytest.mark.parametrize("blocks", [["residual"], ["residual", "pad-channels"] * 2])
+def test_a_branch_goes_whole(blocks: list[str]) -> None:
+    small = picture_net(blocks, 3)
+    found = channels_of(small)
+    branches = [group for group in found.groups if group.exits]
+    assert len(branches) == blocks.count("residual")
+    nodes = len(list(small.graph))
+    cut(small, found, {group.name: tuple(range(group.size)) for group in branches})
+    assert len(list(small.graph)) == nodes - 4 * len(branches)  # two Convs, a Relu and the Add
+    assert require_same_as_masked(lambda: picture_net(blocks, 3), 0.0, 1, whole=1.0) > 0
+
+
+@pytest.mark.parametrize("whole", [0.0, 1.0])
+def test_all_heads_of_attention_go_with_its_branch(whole: float) -> None:
+    heads = channels_of(attention_net(2, 4, 0)).groups[0]
+    assert heads.exits
+    assert require_same_as_masked(lambda: attention_net(2, 4, 0), 0.5, 1, whole) > 0
+
+
 def test_what_cannot_be_cut_is_refused() -> None:
     model = picture_net(["residual"], 0)
     found = channels_of(model)
-    free = next(group for group in found.groups if not group.reason)
+    free = next(group for group in found.groups if not group.reason and not group.exits)
     fixed = next(group for group in found.groups if group.reason)
     for removed, message in (
         ({"nothing": (0,)}, "there is no group 'nothing'"),
