@@ -10,12 +10,13 @@ import onnx_ir as ir
 
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.errors import PassError
-from bmopt.graph.channels.cutting import cut
+from bmopt.graph.channels.cutting import Removed, cut, emptied
 from bmopt.graph.channels.groups import Channels, Group, channels_of
 from bmopt.graph.channels.norms import Norm, constants_of, weight_norms
 from bmopt.graph.channels.selecting import least
 from bmopt.graph.model_digest import model_digest
 from bmopt.optimizer.pass_base import Effect, Outcome, Pass, Refusal
+from bmopt.optimizer.passes.drop_no_ops import DropNoOps
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from bmopt.optimizer.plan_files import plan_text
 from bmopt.optimizer.rewrite import remove_unused_initializers
@@ -29,7 +30,8 @@ class PruneChannels(Pass):
 
     What goes together is a dependency group: see docs/pruning.md.
 
-    1. With a plan: what it says.
+    1. With a plan: what it says. Where it takes all channels of a residual branch, the branch goes
+       with its Add, and what changes nothing any more as ``drop-no-ops`` has it.
     2. Without one: from every group that can be cut, ``ratio`` of the channels whose weights are
        smallest. A model that was cut so is not cut again.
 
@@ -77,14 +79,14 @@ class PruneChannels(Pass):
         InferShapes()(model)
         channels = channels_of(model)
         removed = self._chosen(model, channels) if plan is None else plan.removed
-        cut(model, channels, removed)
-        remove_unused_initializers(model)
-        InferShapes()(model)
-        model.metadata_props[_APPLIED] = _digest(key)
         refusals = tuple(
             Refusal(group.name, group.reason) for group in channels.groups if group.reason
         )
-        return Outcome(model, modified=True, refusals=() if plan is not None else refusals)
+        modified = any(removed.values())
+        if modified:
+            _cut(model, channels, removed)
+            model.metadata_props[_APPLIED] = _digest(key)
+        return Outcome(model, modified=modified, refusals=() if plan is not None else refusals)
 
     def _chosen(self, model: ir.Model, channels: Channels) -> Mapping[str, tuple[int, ...]]:
         constants = constants_of(model)
@@ -100,6 +102,15 @@ class PruneChannels(Pass):
         left = group.size - int(group.size * self.ratio + 1e-9)
         left = -(-left // self.multiple) * self.multiple
         return max(0, group.size - left)
+
+
+def _cut(model: ir.Model, channels: Channels, removed: Removed) -> None:
+    has_branches = bool(emptied(channels, removed))
+    cut(model, channels, removed)
+    if has_branches:
+        DropNoOps()(model)
+    remove_unused_initializers(model)
+    InferShapes()(model)
 
 
 def _read(path: str) -> PrunePlan:
