@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from bmopt.calibration.pruning.settling import Settler
 from bmopt.calibration.sequence.blas import threads_for
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.stream import Stream
+from bmopt.core.corrections import Replacement
 from bmopt.core.dataset import Batch, Dataset
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.runner import OpenModel
@@ -255,24 +257,42 @@ class _Walk:
             self._probe.pass_on(passed)
         self._passed = max(self._passed, stage)
         first = self._order[readers[0].node]
-        losses = [Level(group.size, 0.0)]
-        shares: dict[int, float] = {}
-        widths = _widths(group, self._options.widths)
         with threads_for(max((part.form.shape[1] for part in parts), default=0)):
             found = importance_of(self._constants, group, parts, self._options.importance)
             order = np.argsort(found, kind="stable")
-            for kept in widths:
+
+            def cut_to(kept: int) -> list[Replacement]:
                 stays = np.ones(group.size, np.bool_)
                 stays[order[: group.size - kept]] = False
-                constants = trial(readers, parts, means, stays)
-                loss = judge.loss(self._probe, stage, first, constants)
-                losses.append(Level(kept, loss))
-                if self._options.settle and kept in (widths[len(widths) // 2], widths[-1]):
-                    settled = [*constants, *self._settler.fitted(constants)]
-                    left = judge.loss(self._probe, stage, first, settled)
-                    shares[kept] = min(left / loss, 1.0) if loss > 0.0 else 1.0
-        levels = _settled(losses, shares)
+                return trial(readers, parts, means, stays)
+
+            loss_of = functools.partial(judge.loss, self._probe, stage, first)
+            levels = self._levels(group, cut_to, loss_of)
         return RankedGroup(group.name, group.size, "", tuple(order.tolist()), levels)
+
+    def _levels(
+        self,
+        group: Group,
+        cut_to: Callable[[int], list[Replacement]],
+        loss_of: Callable[[list[Replacement]], float],
+    ) -> tuple[Level, ...]:
+        """Return what is lost at some widths of a group.
+
+        Args:
+            group: The group.
+            cut_to: Returns constants that leave so many channels.
+            loss_of: Returns the loss with some constants.
+        """
+        losses, shares = [Level(group.size, 0.0)], {}
+        widths = _widths(group, self._options.widths)
+        for kept in widths:
+            constants = cut_to(kept)
+            loss = loss_of(constants)
+            losses.append(Level(kept, loss))
+            if self._options.settle and kept in (widths[len(widths) // 2], widths[-1]):
+                left = loss_of([*constants, *self._settler.fitted(constants)])
+                shares[kept] = min(left / loss, 1.0) if loss > 0.0 else 1.0
+        return _settled(losses, shares)
 
     def _forget(self, place: int) -> None:
         """Drop sums that no later group needs."""

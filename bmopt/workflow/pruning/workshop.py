@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +18,12 @@ from bmopt.calibration.pruning.reconstruction import reconstruct
 from bmopt.core.profile import LayerProfile
 from bmopt.core.prune_plan import PrunePlan
 from bmopt.core.prune_trials import Point
+from bmopt.core.records import from_value, to_value
 from bmopt.core.runner import Feeds, Runner
 from bmopt.errors import PruningError, UsageError
 from bmopt.graph.channels.counting import counts_of
 from bmopt.graph.channels.groups import channels_of
+from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import save_model
 from bmopt.optimizer.passes.correct_weights import CorrectWeights
 from bmopt.optimizer.passes.infer_shapes import InferShapes
@@ -124,16 +127,30 @@ class Workshop:
     @functools.cached_property
     def ranking(self) -> Ranking:
         """The order in which channels go, and what the model loses by it."""
-        assert self.job.calib is not None
-        self.job.progress.step("rank channels")
-        return rank_channels(
-            self.model,
-            self.channels,
-            self.job.calib,
-            self.job.reference.open_checked,
-            options=RankOptions(batch_size=self.job.batch_size),
-            progress=self.job.progress.advance,
+        job, calib = self.job, self.job.calib
+        assert calib is not None
+        options = RankOptions(batch_size=job.batch_size)
+        job.progress.step("rank channels")
+
+        def make() -> str:
+            found = rank_channels(
+                self.model,
+                self.channels,
+                calib,
+                job.reference.open_checked,
+                options=options,
+                progress=job.progress.advance,
+            )
+            return json.dumps(to_value(found))
+
+        text = job.cache.text(
+            make,
+            "rank-channels",
+            model=model_digest(self.model),
+            samples=calib.fingerprint,
+            options=to_value(options),
         )
+        return from_value(Ranking, json.loads(text), "ranking")
 
     def estimator(self, budget: PruneBudget) -> Estimator:
         """Return what proposes plans for a kind of budget."""

@@ -17,6 +17,7 @@ from bmopt.errors import PruningError, UsageError
 from bmopt.graph.facts import model_facts
 from bmopt.graph.model_io import load_model
 from bmopt.workflow.compiling import compile_model
+from bmopt.workflow.pruning import workshop
 from bmopt.workflow.pruning.budget import PruneBudget
 from bmopt.workflow.pruning.running import PLAN, prune_model, write_report
 from bmopt.workflow.pruning.wish import PruneWish
@@ -52,6 +53,20 @@ def test_half_of_the_macs_are_left_and_the_model_still_reads_digits(tmp_path: Pa
     assert again.read_bytes() == out.read_bytes()
     prune_model(DEMO.model, RECIPE, wish, again)
     assert again.read_bytes() == out.read_bytes(), "a file is replaced"
+
+
+def test_channels_are_ranked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = dataclasses.replace(RECIPE, metric="none")
+    wish, out = PruneWish(PruneBudget("macs", 0.7)), tmp_path / "small.onnx"
+    plans = []
+    for _ in range(2):
+        prune_model(DEMO.model, recipe, wish, out)
+        plans.append(out.with_suffix(PLAN).read_text())
+        monkeypatch.setattr(workshop, "rank_channels", None)
+    assert plans[0] == plans[1]
+    other = dataclasses.replace(recipe, calib_limit=95)
+    with pytest.raises(TypeError):
+        prune_model(DEMO.model, other, wish, out)
 
 
 def test_the_source_is_never_written_to(tmp_path: Path) -> None:
