@@ -3,13 +3,14 @@
 Every row runs the commands that a user would: ``bmopt prune``, ``optimize``, ``finetune``,
 ``bench``. Budgets and weights are fitted on calibration images; validation images only judge.
 
-    python benchmarks/pruning.py [--data DATA] [--rows NAME]... [--train-minutes M] [--seeds N]
-        [--calib-limit N] [--val-limit N] [--json FILE] [--write-docs]
+    python benchmarks/pruning.py [--data DATA] [--rows NAME]... [--models NAME]...
+        [--train-minutes M] [--seeds N] [--calib-limit N] [--val-limit N] [--json FILE]
+        [--write-docs]
 
 The rows ``distilled`` and ``distilled-latency`` train for M minutes each, the unpruned model as
 long as the pruned one, with N seeds: between two of them, the difference of the two models moves
-by some tenths of a point. FILE is written after every row and model; those that it holds already
-are not measured again.
+by some tenths of a point. FILE is written after every row and model, and every seed; what it
+holds already is not measured again.
 """
 
 from __future__ import annotations
@@ -31,10 +32,33 @@ from shared_models import DEFAULT_DATA, SharedModel, sample_limits, shared_model
 from bmopt.core.files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
+COMMANDS = """\
+python benchmarks/pruning.py --data DATA --json FILE --rows distilled \\
+  --models resnet20_cifar10 --seeds 2
+python benchmarks/pruning.py --data DATA --json FILE --write-docs"""
 HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
 RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
 
 Row = tuple[str, ...]
+
+
+class Kept:
+    """What is measured, by row and model, in a file where one is asked for."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._rows: dict[str, list[Row]] = {}
+        if path is not None and path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            self._rows = {key: [tuple(row) for row in rows] for key, rows in stored.items()}
+
+    def rows(self, key: str, make: Callable[[], list[Row]]) -> list[Row]:
+        """Return rows, measured where they are not kept."""
+        if key not in self._rows:
+            self._rows[key] = make()
+            if self._path is not None:
+                write_text(self._path, json.dumps(self._rows, indent=1) + "\n")
+        return self._rows[key]
 
 
 class Runs:
@@ -42,6 +66,7 @@ class Runs:
 
     def __init__(self, args: argparse.Namespace, scratch: Path) -> None:
         self.args, self.scratch = args, scratch
+        self.kept = Kept(args.json)
         self.models = {model.name: model for model in shared_models(args.data)}
         self.limits = sample_limits(args)
 
@@ -117,7 +142,7 @@ def distilled(runs: Runs, name: str) -> list[Row]:
 def _after_training(
     runs: Runs, model: SharedModel, out: Path, found: dict[str, Any], what: str
 ) -> Row:
-    pairs = [_tops(runs, model, out, seed) for seed in range(runs.args.seeds)]
+    pairs = [_tops(runs, model, out, what, seed) for seed in range(runs.args.seeds)]
     lost = sum(whole - small for whole, small in pairs) / len(pairs)
     tops = ", ".join(f"{whole:.2f} and {small:.2f} %" for whole, small in pairs)
     beside = f"top-1 of the unpruned and the pruned model after training: {tops}"
@@ -125,11 +150,19 @@ def _after_training(
             beside)  # fmt: skip
 
 
-def _tops(runs: Runs, model: SharedModel, pruned: Path, seed: int) -> tuple[float, float]:
+def _tops(
+    runs: Runs, model: SharedModel, pruned: Path, what: str, seed: int
+) -> tuple[float, float]:
     """Return the top-1 of the unpruned and of the pruned model after the same training."""
-    whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.{seed}.onnx", seed)
-    small = runs.trained(model, pruned, pruned.with_suffix(f".{seed}.onnx"), seed)
-    return runs.top1(model, whole), runs.top1(model, small)
+
+    def measure() -> list[Row]:
+        whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.{seed}.onnx", seed)
+        small = runs.trained(model, pruned, pruned.with_suffix(f".{seed}.onnx"), seed)
+        return [(str(runs.top1(model, whole)), str(runs.top1(model, small)))]
+
+    key = f"{what}, {model.name}, {runs.args.train_minutes:g} min, seed {seed}"
+    whole, small = runs.kept.rows(key, measure)[0]
+    return float(whole), float(small)
 
 
 def distilled_latency(runs: Runs, name: str) -> list[Row]:
@@ -217,29 +250,20 @@ ROWS: dict[str, tuple[Measure, Sequence[str]]] = {
 }
 
 
-class Kept:
-    """Rows that are measured, by row and model, in a file where one is asked for."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._rows: dict[str, list[Row]] = {}
-        if path is not None and path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            self._rows = {key: [tuple(row) for row in rows] for key, rows in stored.items()}
-
-    def rows(self, key: str, make: Callable[[], list[Row]]) -> list[Row]:
-        """Return rows, measured where they are not kept."""
-        if key not in self._rows:
-            self._rows[key] = make()
-            if self._path is not None:
-                write_text(self._path, json.dumps(self._rows, indent=1) + "\n")
-        return self._rows[key]
-
-
-def table(rows: list[Row], command: str) -> str:
-    """Return the rows as Markdown below the command that gives them."""
+def table(rows: list[Row], commands: str) -> str:
+    """Return the rows as Markdown below the commands that give them."""
     lines = [HEADINGS, ("---",) * len(HEADINGS), *rows]
-    return "\n".join([f"```sh\n{command}\n```", "", *(f"| {' | '.join(one)} |" for one in lines)])
+    return "\n".join([f"```sh\n{commands}\n```", "", *(f"| {' | '.join(one)} |" for one in lines)])
+
+
+def _asked(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the rows and models to be measured."""
+    return [
+        (row, name)
+        for row in args.rows or ROWS
+        for name in ROWS[row][1]
+        if not args.models or name in args.models
+    ]
 
 
 def main() -> None:
@@ -247,6 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the shared data folder")
     parser.add_argument("--rows", action="append", choices=list(ROWS), help="some rows only")
+    parser.add_argument("--models", action="append", choices=RESNETS, help="some models only")
     parser.add_argument("--train-minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, default=1, help="trainings whose mean is shown")
     parser.add_argument("--calib-limit", type=int, default=1024)
@@ -254,15 +279,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="keeps what is measured, and is gone on from")
     parser.add_argument("--write-docs", action="store_true", help="write the table to the page")
     args = parser.parse_args()
-    kept, rows = Kept(args.json), []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bmopt-pruning-") as folder:
         runs = Runs(args, Path(folder))
-        for which, name in [(row, name) for row in args.rows or ROWS for name in ROWS[row][1]]:
-            found = kept.rows(f"{which} {name}", partial(ROWS[which][0], runs, name))
+        for which, name in _asked(args):
+            found = runs.kept.rows(f"{which} {name}", partial(ROWS[which][0], runs, name))
             rows += found
             print(*("  ".join(one) for one in found), sep="\n", flush=True)
     if args.write_docs:
-        Marks("pruning").put(PAGE, table(rows, "python benchmarks/pruning.py --data DATA"))
+        Marks("pruning").put(PAGE, table(rows, COMMANDS))
 
 
 if __name__ == "__main__":
