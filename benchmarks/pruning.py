@@ -32,10 +32,7 @@ from shared_models import DEFAULT_DATA, SharedModel, sample_limits, shared_model
 from bmopt.core.files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
-COMMANDS = """\
-python benchmarks/pruning.py --data DATA --json FILE --rows distilled \\
-  --models resnet20_cifar10 --seeds 2
-python benchmarks/pruning.py --data DATA --json FILE --write-docs"""
+COMMAND = "python benchmarks/pruning.py --data DATA --json FILE --write-docs"
 HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
 RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
 
@@ -250,10 +247,10 @@ ROWS: dict[str, tuple[Measure, Sequence[str]]] = {
 }
 
 
-def table(rows: list[Row], commands: str) -> str:
-    """Return the rows as Markdown below the commands that give them."""
+def table(rows: list[Row], command: str) -> str:
+    """Return the rows as Markdown below the command that gives them."""
     lines = [HEADINGS, ("---",) * len(HEADINGS), *rows]
-    return "\n".join([f"```sh\n{commands}\n```", "", *(f"| {' | '.join(one)} |" for one in lines)])
+    return "\n".join([f"```sh\n{command}\n```", "", *(f"| {' | '.join(one)} |" for one in lines)])
 
 
 def _asked(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -287,7 +284,7 @@ def main() -> None:
             rows += found
             print(*("  ".join(one) for one in found), sep="\n", flush=True)
     if args.write_docs:
-        Marks("pruning").put(PAGE, table(rows, COMMANDS))
+        Marks("pruning").put(PAGE, table(rows, COMMAND))
 
 
 if __name__ == "__main__":
