@@ -10,7 +10,7 @@ Every row runs the commands that a user would: ``bmopt prune``, ``optimize``, ``
 The rows ``distilled`` and ``distilled-latency`` train for M minutes each, the unpruned model as
 long as the pruned one, with N seeds: between two of them, the difference of the two models moves
 by some tenths of a point. FILE is written after every row and model, and every seed; what it
-holds already is not measured again.
+holds already is not measured again, seeds beyond N included.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
 Row = tuple[str, ...]
 
 
+TRAINED = ("distilled", "distilled-latency")
+
+
 class Kept:
     """What is measured, by row and model, in a file where one is asked for."""
 
@@ -48,6 +51,10 @@ class Kept:
         if path is not None and path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
             self._rows = {key: [tuple(row) for row in rows] for key, rows in stored.items()}
+
+    def has(self, key: str) -> bool:
+        """Whether rows are kept."""
+        return key in self._rows
 
     def rows(self, key: str, make: Callable[[], list[Row]]) -> list[Row]:
         """Return rows, measured where they are not kept."""
@@ -139,7 +146,7 @@ def distilled(runs: Runs, name: str) -> list[Row]:
 def _after_training(
     runs: Runs, model: SharedModel, out: Path, found: dict[str, Any], what: str
 ) -> Row:
-    pairs = [_tops(runs, model, out, what, seed) for seed in range(runs.args.seeds)]
+    pairs = _pairs(runs, model, out, what)
     lost = sum(whole - small for whole, small in pairs) / len(pairs)
     tops = ", ".join(f"{whole:.2f} and {small:.2f} %" for whole, small in pairs)
     beside = f"top-1 of the unpruned and the pruned model after training: {tops}"
@@ -147,19 +154,24 @@ def _after_training(
             beside)  # fmt: skip
 
 
-def _tops(
-    runs: Runs, model: SharedModel, pruned: Path, what: str, seed: int
-) -> tuple[float, float]:
-    """Return the top-1 of the unpruned and of the pruned model after the same training."""
+def _pairs(runs: Runs, model: SharedModel, pruned: Path, what: str) -> list[tuple[float, float]]:
+    """Return the top-1 of the unpruned and of the pruned model after the same training, by seed.
 
-    def measure() -> list[Row]:
+    Seeds that are kept count, however many are asked for.
+    """
+
+    def tops(seed: int) -> list[Row]:
         whole = runs.trained(model, model.path, runs.scratch / f"{model.name}.{seed}.onnx", seed)
         small = runs.trained(model, pruned, pruned.with_suffix(f".{seed}.onnx"), seed)
         return [(str(runs.top1(model, whole)), str(runs.top1(model, small)))]
 
-    key = f"{what}, {model.name}, {runs.args.train_minutes:g} min, seed {seed}"
-    whole, small = runs.kept.rows(key, measure)[0]
-    return float(whole), float(small)
+    key = f"{what}, {model.name}, {runs.args.train_minutes:g} min, seed"
+    found, seed = [], 0
+    while seed < runs.args.seeds or runs.kept.has(f"{key} {seed}"):
+        ((whole, small),) = runs.kept.rows(f"{key} {seed}", partial(tops, seed))
+        found.append((float(whole), float(small)))
+        seed += 1
+    return found
 
 
 def distilled_latency(runs: Runs, name: str) -> list[Row]:
@@ -263,6 +275,15 @@ def _asked(args: argparse.Namespace) -> list[tuple[str, str]]:
     ]
 
 
+def _found(runs: Runs, which: str, name: str) -> list[Row]:
+    """Return rows; of those with training, only the trainings are kept."""
+    make = partial(ROWS[which][0], runs, name)
+    if which in TRAINED:
+        return make()
+    limits = "{calib_limit} and {val_limit} samples".format_map(vars(runs.args))
+    return runs.kept.rows(f"{which} {name}, {limits}", make)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -280,7 +301,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bmopt-pruning-") as folder:
         runs = Runs(args, Path(folder))
         for which, name in _asked(args):
-            found = runs.kept.rows(f"{which} {name}", partial(ROWS[which][0], runs, name))
+            found = _found(runs, which, name)
             rows += found
             print(*("  ".join(one) for one in found), sep="\n", flush=True)
     if args.write_docs:

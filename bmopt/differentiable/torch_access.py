@@ -40,7 +40,7 @@ def repeatable(torch: Torch) -> Iterator[None]:
     """Have torch use algorithms that give the same bits every time, for as long as it lasts.
 
     New tensors are not filled before they are written, which torch does in this mode to find
-    reads of what nothing wrote: it takes a twentieth of the training of a small network.
+    reads of what nothing wrote, and which the training of a small network feels.
     """
     before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()

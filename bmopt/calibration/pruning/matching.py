@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from bmopt.errors import PruningError
-from bmopt.graph.channels.groups import Channels
+from bmopt.graph.channels.groups import Group
 from bmopt.graph.pieces import names_read
 
 Bools = npt.NDArray[np.bool_]
@@ -19,13 +19,13 @@ class Matching:
     """The constants of a model, and which of their positions are left in a pruned one.
 
     Args:
-        channels: The groups of the original.
+        groups: The groups of the original.
         removed: What went: group -> its channels.
     """
 
-    def __init__(self, channels: Channels, removed: Mapping[str, Collection[int]]) -> None:
+    def __init__(self, groups: Sequence[Group], removed: Mapping[str, Collection[int]]) -> None:
         self._stays: dict[tuple[str, int], Bools] = {}
-        for group in channels.groups:
+        for group in groups:
             gone = list(removed.get(group.name, ()))
             for place in group.slices if gone else ():
                 key = place.value, place.axis

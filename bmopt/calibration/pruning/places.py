@@ -10,7 +10,7 @@ from bmopt.calibration.pruning.batch_norm import is_estimable
 from bmopt.calibration.pruning.matching import Matching
 from bmopt.calibration.pruning.readers import fittable
 from bmopt.calibration.pruning.refitting import Place
-from bmopt.calibration.pruning.targets import Beside, beside_both
+from bmopt.calibration.pruning.targets import Beside, Sums
 from bmopt.calibration.sequence.bias_home import bias_home
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.stream import Stream
@@ -23,9 +23,9 @@ def places_of(
     pairs: Iterable[tuple[ir.Node, ir.Node]],
     matching: Matching,
     touched: Collection[str],
+    sums: Sums | None,
     *,
     every: bool = True,
-    sums: bool = True,
 ) -> Iterator[Place]:
     """Yield the nodes that can make up for what went, in graph order.
 
@@ -33,8 +33,9 @@ def places_of(
         pairs: Nodes of the original, and the same of the pruned model.
         matching: What is left of the original's constants.
         touched: Tensors of the original that are others in the pruned model.
+        sums: Sums behind products, which make up for the errors of what is added to them; None
+            where they are not to.
         every: Products that lost no inputs count too.
-        sums: Where a product's output is added to another branch, it makes up for its errors.
     """
     fitted: set[ir.Node] = set()
     for theirs, mine in pairs:
@@ -42,7 +43,7 @@ def places_of(
         is_touched = data is not None and data.name in touched
         product, small = product_of(theirs), product_of(mine)
         if product is not None and small is not None and len(small.shape) > 1:
-            beside = beside_both(product, small) if sums else Beside()
+            beside = Beside() if sums is None else sums.beside(product, small)
             left = matching.left(theirs.inputs[1], 1 - product.axis)
             is_due = left is not None or (every and is_touched) or beside.is_alone
             if is_due and _is_refittable(small):

@@ -154,7 +154,7 @@ def rank_channels(
     groups = _cuttable(model, channels, options.keep)
     found = {}
     with Shelf() as shelf:
-        walk = _Walk(model, channels, groups, open_model, shelf, options)
+        walk = _Walk(model, groups, open_model, shelf, options)
         walk.feed(dataset)
         for done, ranked in enumerate(walk.ranked()):
             found[ranked.name] = ranked
@@ -201,14 +201,12 @@ class _Walk:
     def __init__(
         self,
         model: ir.Model,
-        channels: Channels,
         groups: Sequence[Group],
         open_model: OpenModel,
         shelf: Shelf,
         options: RankOptions,
     ) -> None:
         self._model = model
-        self._channels = channels
         self._open = open_model
         self._options = options
         self._shelf = shelf
@@ -236,7 +234,7 @@ class _Walk:
         if not fit:
             raise DataError(f"{dataset.name}: has no samples; calibration needs at least one")
         few = fit[: -(-_SETTLED // self._options.batch_size)]
-        self._settler = Settler(self._model, self._channels, few, self._open, self._options.settle)
+        self._settler = Settler(self._model, few, self._open, self._options.settle)
         for number, batch in enumerate(fit):
             self._scout.feed(number, batch.feeds)
         for number, batch in enumerate(probe):

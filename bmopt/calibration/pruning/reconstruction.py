@@ -16,6 +16,7 @@ import onnx_ir as ir
 from bmopt.calibration.pruning.matching import Matching, pairs_of, touched_values
 from bmopt.calibration.pruning.places import places_of, stream_of
 from bmopt.calibration.pruning.refitting import Refitted, refitted
+from bmopt.calibration.pruning.targets import Sums
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.calibration.sequence.stream import feed_first
 from bmopt.core.corrections import Corrections
@@ -100,12 +101,11 @@ class _Walk:
         shelf: Shelf,
         options: ReconstructOptions,
     ) -> None:
-        matching = Matching(channels_of(original), plan.removed)
+        matching = Matching(channels_of(original).groups, plan.removed)
         touched = touched_values(original, matching.is_changed)
         pairs = pairs_of(original, pruned)
-        self.places = list(
-            places_of(pairs, matching, touched, every=options.every, sums=options.sums)
-        )
+        sums = Sums(original.graph, pruned.graph) if options.sums else None
+        self.places = list(places_of(pairs, matching, touched, sums, every=options.every))
         names = [place.name for place in self.places]
         self.original = stream_of(original, names, open_model, shelf, "original")
         self.pruned = stream_of(pruned, names, open_model, shelf, "pruned")

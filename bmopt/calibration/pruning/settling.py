@@ -15,11 +15,11 @@ import onnx_ir as ir
 from bmopt.calibration.pruning.matching import Matching, touched_values
 from bmopt.calibration.pruning.places import places_of, stream_of
 from bmopt.calibration.pruning.refitting import Place, refitted
+from bmopt.calibration.pruning.targets import Sums
 from bmopt.calibration.sequence.shelf import Shelf
 from bmopt.core.corrections import Replacement
 from bmopt.core.dataset import Batch
 from bmopt.core.runner import OpenModel
-from bmopt.graph.channels.groups import Channels
 
 _ROWS = 0.25
 
@@ -29,7 +29,6 @@ class Settler:
 
     Args:
         model: The whole model; is not changed.
-        channels: Its dependency groups.
         batches: The samples to fit on.
         open_model: Opens parts of the model; what its runners return is kept.
         most: How many products are fitted at most: the first ones behind the cut.
@@ -38,13 +37,12 @@ class Settler:
     def __init__(
         self,
         model: ir.Model,
-        channels: Channels,
         batches: Sequence[Batch],
         open_model: OpenModel,
         most: int,
     ) -> None:
         self._model = model
-        self._whole = Matching(channels, {})
+        self._sums = Sums(model.graph, model.graph)
         self._batches = batches
         self._open = open_model
         self._most = most
@@ -70,5 +68,5 @@ class Settler:
     def _places(self, nodes: Collection[str]) -> list[Place]:
         touched = touched_values(self._model, lambda node: node.name in nodes)
         pairs = [(node, node) for node in self._model.graph if node.name not in nodes]
-        every = places_of(pairs, self._whole, touched)
+        every = places_of(pairs, Matching((), {}), touched, self._sums)
         return list(itertools.islice(every, self._most))

@@ -7,6 +7,7 @@ branch has errors of its own by then. The product is fitted to make up for them,
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
@@ -33,19 +34,35 @@ class Beside:
         return self.original is not None and self.pruned is None
 
 
-def beside_both(product: Product, small: Product) -> Beside:
-    """Return what a product of the original and the same one of the pruned model are added to."""
-    theirs, mine = branch_beside(product), branch_beside(small)
-    graph, add = small.node.graph, _sum_behind(product)
-    if theirs is None or add is None or graph is None:
-        return Beside()
-    if mine is None and any(node.name == add.name for node in graph):
-        return Beside()
-    return Beside(theirs, mine)
+class Sums:
+    """The sums behind products of a model before and after pruning.
+
+    Args:
+        original: The main graph before.
+        pruned: The main graph after, node names kept.
+    """
+
+    def __init__(self, original: ir.Graph, pruned: ir.Graph) -> None:
+        self._original, self._pruned = _places(original), _places(pruned)
+        self._names = {node.name for node in pruned}
+
+    def beside(self, product: Product, small: Product) -> Beside:
+        """Return what a product and the same one of the pruned model are added to."""
+        theirs = branch_beside(product, self._original)
+        mine = branch_beside(small, self._pruned)
+        add = _sum_behind(product)
+        if theirs is None or add is None or (mine is None and add.name in self._names):
+            return Beside()
+        return Beside(theirs, mine)
 
 
-def branch_beside(product: Product) -> str | None:
-    """Return the tensor that a product's output is added to, if it is there before the product."""
+def branch_beside(product: Product, places: Mapping[ir.Node, int]) -> str | None:
+    """Return the tensor that a product's output is added to, if it is there before the product.
+
+    Args:
+        product: The product.
+        places: Where each node is in the graph.
+    """
     end, reader = _end(product), _sum_behind(product)
     if reader is None:
         return None
@@ -53,12 +70,16 @@ def branch_beside(product: Product) -> str | None:
     if other is None or other is end.outputs[0] or constant_tensor(other) is not None:
         return None
     maker = other.producer()
-    if maker is not None and not _is_before(maker, product.node):
+    if maker is not None and places[maker] > places[product.node]:
         return None
     same_rank = other.shape is not None and end.outputs[0].shape is not None
     if not same_rank or list(other.shape or ()) != list(end.outputs[0].shape or ()):
         return None
     return other.name or None
+
+
+def _places(graph: ir.Graph) -> dict[ir.Node, int]:
+    return {node: at for at, node in enumerate(graph)}
 
 
 def _end(product: Product) -> ir.Node:
@@ -73,9 +94,3 @@ def _sum_behind(product: Product) -> ir.Node | None:
     if reader is None or not is_op(reader, "Add") or reader.graph is not product.node.graph:
         return None
     return reader
-
-
-def _is_before(node: ir.Node, other: ir.Node) -> bool:
-    """Whether a node comes before another one of the same graph."""
-    assert other.graph is not None
-    return next((one for one in other.graph if one in (node, other)), other) is node

@@ -36,4 +36,5 @@ def test_the_branch_is_one_that_is_there_before(name: str, wanted: str | None) -
     model = net(NET)
     product = product_of(next(node for node in model.graph if node.name == name))
     assert product is not None
-    assert branch_beside(product) == wanted
+    places = {node: at for at, node in enumerate(model.graph)}
+    assert branch_beside(product, places) == wanted
