@@ -32,7 +32,7 @@ from shared_models import DEFAULT_DATA, SharedModel, sample_limits, shared_model
 from bmopt.core.files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
-COMMAND = "python benchmarks/pruning.py --data DATA --json FILE --write-docs"
+COMMAND = "python benchmarks/pruning.py --data DATA --seeds 2 --json FILE --write-docs"
 HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
 RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
 
