@@ -188,7 +188,7 @@ class Engine:
     ) -> LayerTimes | None:
         """Return where the time goes; None where the engine does not tell."""
         del tell
-        from bmopt.workflow.benching.layers import profiled
+        from bmopt.workflow.benching.profiled_layers import profiled
 
         assert self._subject is not None
         return profiled(self._subject, name, source, self._feeds, self._threads, length_s)
@@ -196,7 +196,7 @@ class Engine:
     def latency_table(self, tell: Told, *, source: Path | None, length_s: float) -> str:
         """Return the latency table of this artifact and the float model ``source``, as text."""
         del tell
-        from bmopt.workflow.benching.latency_table import probed
+        from bmopt.workflow.benching.probed_table import probed
 
         assert self._subject is not None
         return probed(self._subject, source, self._feeds, self._threads, length_s).to_json()
