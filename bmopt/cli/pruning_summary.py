@@ -7,6 +7,7 @@ from typing import Any
 
 from bmopt.cli.output import print_table, say
 from bmopt.cli.units import size_text
+from bmopt.core.prune_trials import PruneTrials
 
 
 def print_pruning(report: Mapping[str, Any]) -> None:
@@ -22,8 +23,19 @@ def print_pruning(report: Mapping[str, Any]) -> None:
     say(f"channels left: {widths}" if cut else "no channel was cut")
     if report["sparsity"] is not None:
         say(report["sparsity"]["gain"])
+    _say_if_slower(report)
     if report["refused"]:
         say(f"{len(report['refused'])} groups stay whole; --json has the reasons")
+
+
+def _say_if_slower(report: Mapping[str, Any]) -> None:
+    slowed = PruneTrials.from_report(report).slowed
+    if slowed is not None:
+        say(
+            f"slower: the chosen model takes {slowed:.2f} x the latency of the uncut one on "
+            f"{report['target']}; a budget of latency cuts to widths that pay",
+            style="red",
+        )
 
 
 def _row(point: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -61,3 +73,4 @@ def print_pruned(report: Mapping[str, Any]) -> None:
         say(f"missed: {missed}", style="red")
     if report["sparsity"] is not None:
         say(report["sparsity"]["gain"])
+    _say_if_slower(report)

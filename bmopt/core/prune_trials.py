@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_NOISE = 0.02
+
 
 @dataclasses.dataclass(frozen=True)
 class Point:
@@ -36,6 +38,15 @@ class Point:
     metric: float | None = None
     drop: float | None = None
     agreement: float | None = None
+
+    def is_slower(self, other: Point) -> bool:
+        """Return whether it is measured to take longer: their intervals are 2 % apart, or more.
+
+        Less may come of where weights and buffers happen to lie.
+        """
+        if self.interval is None or other.interval is None:
+            return False
+        return self.interval[0] > (1.0 + _NOISE) * other.interval[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON value."""
@@ -82,6 +93,14 @@ class PruneTrials:
     metric: str
     points: tuple[Point, ...]
     chosen: str
+
+    @property
+    def slowed(self) -> float | None:
+        """The latency of the chosen one by that of the first, where it is the slower one."""
+        first, best = self.points[0], next(one for one in self.points if one.name == self.chosen)
+        if not best.is_slower(first) or best.latency is None or first.latency is None:
+            return None
+        return best.latency / first.latency
 
     @property
     def front(self) -> list[str]:

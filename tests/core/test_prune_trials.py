@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from bmopt.core.prune_trials import Point, front
+import dataclasses
+
+from bmopt.core.prune_trials import Point, PruneTrials, front
 
 
 def point(name: str, macs: float, drop: float | None, latency: float | None = None) -> Point:
@@ -23,3 +25,21 @@ def test_without_a_metric_the_cheapest_is_in_front() -> None:
 
 def test_a_drop_that_is_not_known_is_not_in_front() -> None:
     assert front([point("a", 1.0, 0.0), point("b", 0.5, None)]) == ["a"]
+
+
+def timed(name: str, latency: float) -> Point:
+    interval = (latency - 0.01, latency + 0.01)
+    return dataclasses.replace(point(name, 1.0, 0.0, latency), interval=interval)
+
+
+def test_slower_is_what_noise_and_layout_do_not_explain() -> None:
+    assert timed("a", 1.1).is_slower(timed("b", 1.0))
+    assert not timed("a", 1.03).is_slower(timed("b", 1.0))
+    assert not timed("a", 1.0).is_slower(timed("b", 1.1))
+    assert not point("a", 1.0, 0.0, 2.0).is_slower(timed("b", 1.0))
+
+
+def test_a_choice_that_slows_the_model_has_a_number() -> None:
+    points = (timed("source", 0.8), timed("cut", 1.2))
+    assert PruneTrials("", "", points, "cut").slowed == 1.2 / 0.8
+    assert PruneTrials("", "", points, "source").slowed is None

@@ -68,11 +68,14 @@ class Counts:
         nodes: Nodes with MACs, in graph order.
         constants: Constants.
         sizes: Group -> its channels.
+        branches: Node, with MACs or without -> groups that it goes with when all their channels
+            go.
     """
 
     nodes: tuple[Counted, ...]
     constants: tuple[Counted, ...]
     sizes: Mapping[str, int]
+    branches: Mapping[str, tuple[str, ...]]
 
     def macs(self, kept: Kept) -> float:
         """Return the MACs of one inference."""
@@ -110,14 +113,15 @@ def counts_of(
         return None if found is None else found.shape
 
     axes, gone = _axes(channels), _on_branches(model, channels)
+    branches = {str(node.name): _all_of([node], gone) for node in model.graph}
     nodes = []
     for node in model.graph:
         macs = macs_of(node, shape_of)
         if macs:
             read = [one for one in node.inputs if one is not None and is_constant(one)]
             shares = max((axes.get(str(one.name), ()) for one in read), key=len, default=())
-            on = _all_of([node], gone)
-            nodes.append(Counted(str(node.name), float(macs), shares, on))
+            name = str(node.name)
+            nodes.append(Counted(name, float(macs), shares, branches[name]))
     constants = tuple(
         Counted(
             str(name),
@@ -128,7 +132,8 @@ def counts_of(
         for name, value in model.graph.initializers.items()
         if value.const_value is not None
     )
-    return Counts(tuple(nodes), constants, {one.name: one.size for one in channels.groups})
+    sizes = {one.name: one.size for one in channels.groups}
+    return Counts(tuple(nodes), constants, sizes, branches)
 
 
 def _on_branches(model: ir.Model, channels: Channels) -> dict[str, set[ir.Node]]:

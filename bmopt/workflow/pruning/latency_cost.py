@@ -37,6 +37,9 @@ Profiler = Callable[[Path, float], LayerProfile]
 
 _REST = "rest"
 
+Rests = Mapping[str, tuple[str, ...]]
+"""Name of some kernels without MACs -> the nodes whose MACs they grow with."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
@@ -60,20 +63,23 @@ class LatencyCost:
     """The latency of a model by how many channels stay, as estimated from profiles.
 
     Attributes:
-        layers: Node -> its cost; ``"rest"`` has all kernels without MACs, which grow with the
-            square root of the model's.
+        layers: Node -> its cost. ``"rest"`` has the kernels without MACs, which grow with the
+            square root of the model's; those on a branch that may go as a whole have an entry of
+            their own, and grow with the branch's.
         unit: It holds for widths that are multiples of this, and for whole groups.
         counts: MACs by how many channels stay.
+        rests: The kernels without MACs.
     """
 
     layers: Mapping[str, LayerCost]
     unit: int
     counts: Counts
+    rests: Rests
 
     def __call__(self, kept: Kept) -> float:
         """Return nanoseconds of one inference."""
-        macs = _macs(self.counts, kept)
-        return sum(cost(macs[name]) for name, cost in self.layers.items() if macs[name])
+        work = _work(self.counts, self.rests, kept)
+        return sum(cost(work[name]) for name, cost in self.layers.items() if work[name])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as a JSON value."""
@@ -171,18 +177,39 @@ def _cut(widths: Widths, kept: Mapping[str, int]) -> ir.Model:
     return PruneChannels(PrunePlan(model_digest(model), removed))(model).model
 
 
-def _times(profiles: Sequence[LayerProfile], products: set[str]) -> dict[str, float]:
-    """Return node -> nanoseconds, in the quickest form; the rest as in the first one."""
-    found = [_times_of(profile, products) for profile in profiles]
+def _rest_of(groups: Sequence[str]) -> str:
+    """Return the name of the kernels without MACs that go with some groups."""
+    return f"{_REST} of {', '.join(groups)}" if groups else _REST
+
+
+def _rests(counts: Counts) -> Rests:
+    """Return the kernels without MACs, those of each branch apart."""
+    return {
+        _rest_of(groups): tuple(
+            node.name for node in counts.nodes if set(groups) <= set(counts.branches[node.name])
+        )
+        for groups in sorted({(), *counts.branches.values()})
+    }
+
+
+def _times(
+    profiles: Sequence[LayerProfile], products: set[str], branches: Mapping[str, str]
+) -> dict[str, float]:
+    """Return node -> nanoseconds, in the quickest form; kernels without MACs as in the first."""
+    found = [_times_of(profile, products, branches) for profile in profiles]
     quick = {name: min(times[name] for times in found) for name in products}
-    return {**quick, _REST: found[0][_REST]}
+    return {**found[0], **quick}
 
 
-def _times_of(profile: LayerProfile, products: set[str]) -> dict[str, float]:
-    times = dict.fromkeys((*sorted(products), _REST), 0.0)
+def _times_of(
+    profile: LayerProfile, products: set[str], branches: Mapping[str, str]
+) -> dict[str, float]:
+    times = dict.fromkeys((*sorted(products), *sorted({_REST, *branches.values()})), 0.0)
     for layer in profile.layers:
-        names = [name for name in (layer.node, *layer.nodes) if name in products]
-        times[names[0] if names else _REST] += layer.ns
+        names = (layer.node, *layer.nodes)
+        own = [name for name in names if name in products]
+        on = {branches[name] for name in names if name in branches}
+        times[own[0] if own else on.pop() if len(on) == 1 else _REST] += layer.ns
     return times
 
 
@@ -190,14 +217,15 @@ def _tables(
     counts: Counts, seen: Sequence[tuple[Kept, Sequence[LayerProfile]]], unit: int
 ) -> LatencyCost:
     """Return what layers take by their work, from the profiles of some widths."""
-    products = {node.name for node in counts.nodes}
-    macs = [_macs(counts, kept) for kept, _ in seen]
-    times = [_times(profiles, products) for _, profiles in seen]
+    products, rests = {node.name for node in counts.nodes}, _rests(counts)
+    branches = {node: _rest_of(groups) for node, groups in counts.branches.items()}
+    work = [_work(counts, rests, kept) for kept, _ in seen]
+    times = [_times(profiles, products, branches) for _, profiles in seen]
     layers = {
-        name: _table([one[name] for one in macs], [one[name] for one in times])
-        for name in (*sorted(products), _REST)
+        name: _table([one[name] for one in work], [one[name] for one in times])
+        for name in (*sorted(products), *rests)
     }
-    return LatencyCost(layers, unit, counts)
+    return LatencyCost(layers, unit, counts, rests)
 
 
 def _table(work: Sequence[float], taken: Sequence[float]) -> LayerCost:
@@ -209,7 +237,8 @@ def _table(work: Sequence[float], taken: Sequence[float]) -> LayerCost:
     return LayerCost(tuple(known), tuple(quick[macs] for macs in known))
 
 
-def _macs(counts: Counts, kept: Kept) -> dict[str, float]:
-    """Return the MACs of every node; of the rest, what stands for its work."""
+def _work(counts: Counts, rests: Rests, kept: Kept) -> dict[str, float]:
+    """Return the MACs of every node; of kernels without, what stands for their work."""
     found = counts.node_macs(kept)
-    return {**found, _REST: float(np.sqrt(sum(found.values())))}
+    sums = {name: sum(found[node] for node in nodes) for name, nodes in rests.items()}
+    return {**found, **{name: float(np.sqrt(macs)) for name, macs in sums.items()}}

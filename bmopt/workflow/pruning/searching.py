@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bmopt.core.prune_plan import PrunePlan
@@ -19,6 +20,8 @@ _STEP = 0.35
 """Part of what is left to search that the next cut goes down: losses rise ever faster."""
 _FINEST = 0.02
 _MOST_TRIALS = 8
+_MULTIPLES = (8, 16)
+"""Of what widths are tried where a cut to other ones is slower than no cut."""
 
 Tell = Callable[[Trial], None]
 
@@ -43,8 +46,12 @@ class Shop(Protocol):
     def can_time(self) -> bool:
         """Whether latencies can be measured here."""
 
-    def estimator(self, budget: PruneBudget) -> Proposer:
-        """Return what proposes plans for a kind of budget."""
+    @property
+    def multiple(self) -> int:
+        """What widths are to be multiples of; 0 where it is left to the search."""
+
+    def estimator(self, budget: PruneBudget, multiple: int = 0) -> Proposer:
+        """Return what proposes plans for a kind of budget, of such widths alone if any."""
 
     def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
         """Cut and measure; without a plan, the model as it is."""
@@ -72,6 +79,9 @@ def within_budget(shop: Shop, budget: PruneBudget, tell: Tell) -> Found:
 
     What profiles predict and what is measured differ: the estimates learn from every measurement,
     until the measured latency fits. It is a part of the uncut model's in the target's precision.
+
+    MACs and parameters are counted, but kernels compute several channels at a time: where a cut
+    turns out slower than no cut, widths that are multiples of 8 and of 16 are tried as well.
     """
     trials = [_told(shop.tried("source", "", None), tell)]
     source, estimator = trials[0].point, shop.estimator(budget)
@@ -93,10 +103,28 @@ def within_budget(shop: Shop, budget: PruneBudget, tell: Tell) -> Found:
         estimator.learn(proposal, left)
         asked = _AIM * budget.ratio
     if best is not None:
+        if budget.kind != "latency" and best.point.is_slower(source) and not shop.multiple:
+            others = list(_aligned(shop, budget, tell))
+            trials += others
+            best = _quickest_kind([best, *others], source)
         return Found(best, tuple(trials))
     closest = min(trials, key=lambda trial: _left(trial, budget, source))
     left = _left(closest, budget, source)
     return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
+
+
+def _aligned(shop: Shop, budget: PruneBudget, tell: Tell) -> Iterator[Trial]:
+    """Yield models within a budget whose widths kernels may like better."""
+    for multiple in _MULTIPLES:
+        proposal = shop.estimator(budget, multiple).propose(budget.ratio)
+        if proposal is not None:
+            yield _told(shop.tried(f"multiples of {multiple}", str(budget), proposal.plan), tell)
+
+
+def _quickest_kind(trials: Sequence[Trial], source: Point) -> Trial:
+    """Return the trial that lost least, of those that are not slower than no cut if there are."""
+    quick = [trial for trial in trials if not trial.point.is_slower(source)]
+    return functools.reduce(_better, quick or trials)
 
 
 def _better(one: Trial, other: Trial) -> Trial:

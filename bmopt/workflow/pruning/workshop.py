@@ -72,7 +72,7 @@ class Workshop:
         self.channels = channels_of(self.model)
         shapes = {name: array.shape for name, array in self.pool[0].items()} if self.pool else {}
         self.counts = counts_of(self.model, self.channels, shapes)
-        self._multiple = multiple
+        self.multiple = multiple
         self._stack = contextlib.ExitStack()
 
     def require_cuttable(self) -> None:
@@ -152,19 +152,24 @@ class Workshop:
         )
         return from_value(Ranking, json.loads(text), "ranking")
 
-    def estimator(self, budget: PruneBudget) -> Estimator:
-        """Return what proposes plans for a kind of budget."""
-        return Estimator(self.ranking, self._costs(budget))
+    def estimator(self, budget: PruneBudget, multiple: int = 0) -> Estimator:
+        """Return what proposes plans for a kind of budget.
 
-    def _costs(self, budget: PruneBudget) -> list[tuple[int, Cost]]:
+        Args:
+            budget: A budget of the kind.
+            multiple: What widths are to be multiples of; 0 for what the workshop was told.
+        """
+        return Estimator(self.ranking, self._costs(budget, multiple or self.multiple))
+
+    def _costs(self, budget: PruneBudget, multiple: int) -> list[tuple[int, Cost]]:
         """Return what a budget limits, by what widths are to be multiples of."""
         if budget.kind != "latency":
             cost = self.counts.macs if budget.kind == "macs" else self.counts.parameters
-            return [(self._multiple or 1, cost)]
-        if not self._multiple:
+            return [(multiple or 1, cost)]
+        if not multiple:
             return [(each.unit, each) for each in self.latencies]
-        fit = [each for each in self.latencies if self._multiple % each.unit == 0]
-        return [(self._multiple, fit[-1])]
+        fit = [each for each in self.latencies if multiple % each.unit == 0]
+        return [(multiple, fit[-1])]
 
     def pruned(self, plan: PrunePlan) -> ir.Model:
         """Return the model without a plan's channels, its layers re-fitted to the samples."""

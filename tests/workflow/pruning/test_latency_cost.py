@@ -16,6 +16,7 @@ from bmopt.graph.model_io import load_model
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from bmopt.workflow.progress import Quiet
 from bmopt.workflow.pruning.latency_cost import Forms, LatencyCost, Widths, latency_costs
+from tests.calibration.pruning.nets import RESIDUAL, net
 from tests.graph.channels.random_graphs import picture_net
 
 QUICK = "quick"
@@ -39,6 +40,16 @@ class Profiler:
             for ns in [share * self.of(width_of(node))]
         ]
         return LayerProfile("made up", 1, 1, tuple(layers), 1.0, 1.0, 0.0, 0.0)
+
+
+def every_node(path: Path, seconds: float) -> LayerProfile:
+    """Return a profile in which each node takes 100 ns."""
+    del seconds
+    layers = tuple(
+        LayerTime(str(node.name), node.op_type, "cpu", "float", (str(node.name),), 100.0, 100.0)
+        for node in load_model(path).graph
+    )
+    return LayerProfile("made up", 1, 1, layers, 1.0, 1.0, 0.0, 0.0)
 
 
 def width_of(node: ir.Node) -> int:
@@ -91,3 +102,13 @@ def test_a_layer_may_stay_in_the_form_that_it_is_faster_in() -> None:
         costs_of(one, lambda out: 10.0 * out)[1]({}) for one in (widths(), widths(forms))
     )
     assert twice == pytest.approx(once / 10.0)
+
+
+def test_all_kernels_of_a_branch_go_with_it() -> None:
+    model = net(RESIDUAL)
+    channels = channels_of(model)
+    found = Widths(model, channels, counts_of(model, channels), lambda one: [one])
+    cost, *_ = latency_costs(found, every_node, seconds=1.0, progress=Quiet())
+    assert cost({}) == pytest.approx(100.0 * len(list(model.graph)))
+    assert cost({}) - cost({"c1": 0}) == pytest.approx(400.0)  # c1, r1, c2 and the sum
+    assert cost({}) - cost({"c1": 1}) == pytest.approx(0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import onnx_ir as ir
 import pytest
@@ -27,6 +28,8 @@ class Shop:
         fixed: Part of the latency that no cut takes off.
         smallest: The least ratio that can be.
         off: What its estimates are multiplied by.
+        multiple: What widths are multiples of.
+        slows: Multiple -> how much longer such widths take.
     """
 
     start: float = 1.0
@@ -35,16 +38,19 @@ class Shop:
     can_time: bool = True
 
     off: float = 1.0
+    multiple: int = 0
+    slows: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
-    def estimator(self, budget: PruneBudget) -> Shop:
+    def estimator(self, budget: PruneBudget, multiple: int = 0) -> Shop:
         del budget
-        return dataclasses.replace(self)
+        return dataclasses.replace(self, multiple=multiple or self.multiple)
 
     def propose(self, ratio: float) -> Proposal | None:
         left = round(1000 * ratio / self.off)
         if left < 1000 * self.smallest or left >= 1000:
             return None
-        return Proposal(PrunePlan("", {"g": tuple(range(left))}), 1, self.off * left / 1000)
+        plan = PrunePlan(str(self.multiple), {"g": tuple(range(left))})
+        return Proposal(plan, 1, self.off * left / 1000)
 
     def least(self) -> Proposal:
         left = round(1000 * self.smallest)
@@ -56,8 +62,10 @@ class Shop:
     def tried(self, name: str, budget: str, plan: PrunePlan | None) -> Trial:
         left = 1.0 if plan is None else len(plan.removed["g"]) / 1000
         latency = self.start * (self.fixed + (1.0 - self.fixed) * left)
-        drop = 10.0 * (1.0 - left)
-        return Trial(Point(name, budget, left, left, 1, latency, drop=drop), plan, MODEL)
+        slow = 1.0 if plan is None else self.slows.get(int(plan.model or 0), 1.0)
+        drop = 10.0 * (1.0 - left) + 1.0 / slow
+        timed = (latency * slow, (latency * slow, latency * slow))
+        return Trial(Point(name, budget, left, left, 1, *timed, drop=drop), plan, MODEL)
 
 
 @pytest.mark.parametrize("start", [1.0, 0.4])
@@ -98,3 +106,25 @@ def test_of_two_that_fit_the_one_that_lost_less_is_taken() -> None:
     assert _better(mild, deep) is _better(deep, mild) is mild
     small, large = trial(None, 0.4), trial(1.0, 0.6)
     assert _better(small, large) is _better(large, small) is large
+
+
+@pytest.mark.parametrize(
+    ("slows", "chosen"),
+    [
+        ({0: 2.0}, "multiples of 8"),  # both are quick, and lose the same
+        ({0: 2.0, 8: 2.0}, "multiples of 16"),
+        ({0: 2.0, 8: 3.0, 16: 2.5}, "multiples of 8"),  # all are slow: what loses least
+        ({0: 1.2}, "cut 1"),  # not slower than no cut
+    ],
+)
+def test_a_cut_that_costs_time_is_tried_at_other_widths(
+    slows: Mapping[int, float], chosen: str
+) -> None:
+    found = within_budget(Shop(slows=slows), PruneBudget("macs", 0.7), lambda _: None)
+    assert found.best.point.name == chosen
+    assert len(found.trials) == (2 if chosen == "cut 1" else 4)
+
+
+def test_widths_that_were_asked_for_are_kept() -> None:
+    shop = Shop(multiple=4, slows={4: 2.0})
+    assert len(within_budget(shop, PruneBudget("macs", 0.7), lambda _: None).trials) == 2
