@@ -35,11 +35,9 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "pruning.md"
 COMMAND = "python benchmarks/pruning.py --data DATA --seeds 2 --json FILE --write-docs"
 HEADINGS = ("what", "model", "latency", "MACs", "drop, points", "beside it")
 RESNETS = ("resnet20_cifar10", "resnet32_cifar10")
+TRAINED = ("distilled", "distilled-latency")
 
 Row = tuple[str, ...]
-
-
-TRAINED = ("distilled", "distilled-latency")
 
 
 class Kept:

@@ -29,7 +29,7 @@ def test_one_document(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["prune", MODEL, *flags]) == 3
     document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert document["missed"]
-    assert document["chosen"] != "source"
+    assert document["chosen"] == "cut 1"
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def _rests(counts: Counts) -> Rests:
     """Return the kernels without MACs, those of each branch apart."""
     return {
         _rest_of(groups): tuple(
-            node.name for node in counts.nodes if set(groups) <= set(counts.branches[node.name])
+            node.name for node in counts.nodes if set(groups) <= set(node.branches)
         )
         for groups in sorted({(), *counts.branches.values()})
     }
@@ -204,7 +204,7 @@ def _times(
 def _times_of(
     profile: LayerProfile, products: set[str], branches: Mapping[str, str]
 ) -> dict[str, float]:
-    times = dict.fromkeys((*sorted(products), *sorted({_REST, *branches.values()})), 0.0)
+    times = dict.fromkeys((_REST, *products, *branches.values()), 0.0)
     for layer in profile.layers:
         names = (layer.node, *layer.nodes)
         own = [name for name in names if name in products]

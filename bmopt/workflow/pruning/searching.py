@@ -104,20 +104,23 @@ def within_budget(shop: Shop, budget: PruneBudget, tell: Tell) -> Found:
         asked = _AIM * budget.ratio
     if best is not None:
         if budget.kind != "latency" and best.point.is_slower(source) and not shop.multiple:
-            others = list(_aligned(shop, budget, tell))
-            trials += others
-            best = _quickest_kind([best, *others], source)
+            trials += _aligned(shop, budget, best.plan, tell)
+            best = _quickest_kind(trials[1:], source)
         return Found(best, tuple(trials))
     closest = min(trials, key=lambda trial: _left(trial, budget, source))
     left = _left(closest, budget, source)
     return Found(closest, tuple(trials), f"{budget} is not met: the closest leaves {left:.3f}")
 
 
-def _aligned(shop: Shop, budget: PruneBudget, tell: Tell) -> Iterator[Trial]:
-    """Yield models within a budget whose widths kernels may like better."""
+def _aligned(
+    shop: Shop, budget: PruneBudget, tried: PrunePlan | None, tell: Tell
+) -> Iterator[Trial]:
+    """Yield models within a budget whose widths kernels may like better, of other plans each."""
+    plans = [tried]
     for multiple in _MULTIPLES:
         proposal = shop.estimator(budget, multiple).propose(budget.ratio)
-        if proposal is not None:
+        if proposal is not None and proposal.plan not in plans:
+            plans.append(proposal.plan)
             yield _told(shop.tried(f"multiples of {multiple}", str(budget), proposal.plan), tell)
 
 

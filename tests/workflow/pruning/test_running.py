@@ -30,18 +30,17 @@ RECIPE = Recipe(target="ort-fp32", calib=str(DEMO.calib), val=str(DEMO.val), cal
 
 def test_half_of_the_macs_are_left_and_the_model_still_reads_digits(tmp_path: Path) -> None:
     out = tmp_path / "small.onnx"
-    result = prune_model(DEMO.model, RECIPE, PruneWish(PruneBudget("macs", 0.5)), out)
+    result = prune_model(DEMO.model, RECIPE, PruneWish(PruneBudget("macs", 0.5), multiple=1), out)
     assert result.exit_code == 0
     before, after = (model_facts(load_model(path)) for path in (DEMO.model, out))
     assert after.macs <= 0.5 * before.macs
     assert [value.name for value in after.outputs] == [value.name for value in before.outputs]
     report = result.report
-    source = report["trials"][0]
-    cut = next(one for one in report["trials"] if one["name"] == report["chosen"])
+    (source, cut) = report["trials"]
     assert source["drop"] == 0.0
     assert cut["drop"] < 5.0
     assert cut["macs"] == pytest.approx(after.macs / before.macs, abs=1e-3)
-    assert report["chosen"] != "source"
+    assert report["chosen"] == "cut 1"
     plan = PrunePlan.from_json(out.with_suffix(PLAN).read_text())
     assert {name for name, gone in plan.removed.items() if gone}
     write_report(result, tmp_path / "page.html")
@@ -125,11 +124,17 @@ def test_compile_prunes_before_it_quantises(
     )  # fmt: skip
     result = compile_model(DEMO.model, recipe, tmp_path / "artifact")
     assert result.exit_code == 0
-    assert result.report["pruning"]["chosen"] != "source"
+    pruning = result.report["pruning"]
+    source, *cuts = [trial["name"] for trial in pruning["trials"]]
+    assert source == "source"
+    # The first unless it is slower than the source.
+    assert cuts[0] == "cut 1"
+    assert set(cuts[1:]) <= {"multiples of 8", "multiples of 16"}
+    assert pruning["chosen"] in cuts
     print_summary(result.report)
     assert "% of the MACs" in capsys.readouterr().out
     (trials,) = read_document(tmp_path / "artifact").pruning
-    assert [point.name for point in trials.points][:2] == ["source", "cut 1"]
+    assert [point.name for point in trials.points] == [source, *cuts]
     assert (tmp_path / "artifact" / "prune.json").is_file()
     weights = model_facts(load_model(tmp_path / "artifact" / "model.onnx"))
     assert weights.parameters < 0.75 * model_facts(load_model(DEMO.model)).parameters

@@ -30,6 +30,7 @@ class Shop:
         off: What its estimates are multiplied by.
         multiple: What widths are multiples of.
         slows: Multiple -> how much longer such widths take.
+        same: Whether any multiple gives the same plan.
     """
 
     start: float = 1.0
@@ -40,6 +41,7 @@ class Shop:
     off: float = 1.0
     multiple: int = 0
     slows: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    same: bool = False
 
     def estimator(self, budget: PruneBudget, multiple: int = 0) -> Shop:
         del budget
@@ -49,7 +51,8 @@ class Shop:
         left = round(1000 * ratio / self.off)
         if left < 1000 * self.smallest or left >= 1000:
             return None
-        plan = PrunePlan(str(self.multiple), {"g": tuple(range(left))})
+        kind = "0" if self.same else str(self.multiple)
+        plan = PrunePlan(kind, {"g": tuple(range(left))})
         return Proposal(plan, 1, self.off * left / 1000)
 
     def least(self) -> Proposal:
@@ -63,7 +66,7 @@ class Shop:
         left = 1.0 if plan is None else len(plan.removed["g"]) / 1000
         latency = self.start * (self.fixed + (1.0 - self.fixed) * left)
         slow = 1.0 if plan is None else self.slows.get(int(plan.model or 0), 1.0)
-        drop = 10.0 * (1.0 - left) + 1.0 / slow
+        drop = 10.0 * (1.0 - left) + 1.0 / slow - 1.0
         timed = (latency * slow, (latency * slow, latency * slow))
         return Trial(Point(name, budget, left, left, 1, *timed, drop=drop), plan, MODEL)
 
@@ -123,6 +126,11 @@ def test_a_cut_that_costs_time_is_tried_at_other_widths(
     found = within_budget(Shop(slows=slows), PruneBudget("macs", 0.7), lambda _: None)
     assert found.best.point.name == chosen
     assert len(found.trials) == (2 if chosen == "cut 1" else 4)
+
+
+def test_a_plan_is_tried_once() -> None:
+    shop = Shop(slows={0: 2.0}, same=True)
+    assert len(within_budget(shop, PruneBudget("macs", 0.7), lambda _: None).trials) == 2
 
 
 def test_widths_that_were_asked_for_are_kept() -> None:
