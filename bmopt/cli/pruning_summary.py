@@ -7,7 +7,6 @@ from typing import Any
 
 from bmopt.cli.output import print_table, say
 from bmopt.cli.units import size_text
-from bmopt.core.prune_trials import PruneTrials
 
 
 def print_pruning(report: Mapping[str, Any]) -> None:
@@ -29,6 +28,8 @@ def print_pruning(report: Mapping[str, Any]) -> None:
 
 
 def _say_if_slower(report: Mapping[str, Any]) -> None:
+    from bmopt.core.prune_trials import PruneTrials
+
     slowed = PruneTrials.from_report(report).slowed
     if slowed is not None:
         say(

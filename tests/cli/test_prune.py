@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bmopt.cli.main import main
+from bmopt.cli.pruning_summary import print_pruning
+from bmopt.core.prune_trials import Point
 from bmopt.demo_data import demo_files
 
 MODEL, DATA = str(demo_files().model), str(demo_files().calib)
@@ -30,6 +32,22 @@ def test_one_document(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert document["missed"]
     assert document["chosen"] == "cut 1"
+
+
+@pytest.mark.parametrize(("latency", "is_said"), [(1.5, True), (0.7, False)])
+def test_a_cut_that_slows_the_model_is_said(
+    latency: float, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [
+        Point(name, "", 1.0, 1.0, 100, took, (took - 0.01, took + 0.01), drop=0.0).to_dict()
+        for name, took in (("source", 1.0), ("cut 1", latency))
+    ]
+    print_pruning(
+        {"trials": points, "pareto": [], "chosen": "cut 1", "target": "ort-fp32", "metric": "",
+         "missed": [], "groups": {"c": [8, 4]}, "sparsity": None, "refused": {}}
+    )  # fmt: skip
+    said = "slower: the chosen model takes 1.50 x the latency of the uncut one on ort-fp32"
+    assert (said in capsys.readouterr().out.replace("\n", " ")) is is_said
 
 
 @pytest.mark.parametrize(
