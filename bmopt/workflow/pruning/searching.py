@@ -105,7 +105,7 @@ def within_budget(shop: Shop, budget: PruneBudget, tell: Tell) -> Found:
     if best is not None:
         if budget.kind != "latency" and best.point.is_slower(source) and not shop.multiple:
             trials += _aligned(shop, budget, best.plan, tell)
-            best = _quickest_kind(trials[1:], source)
+            best = _of_quick_kind(trials[1:], source)
         return Found(best, tuple(trials))
     closest = min(trials, key=lambda trial: _left(trial, budget, source))
     left = _left(closest, budget, source)
@@ -124,8 +124,13 @@ def _aligned(
             yield _told(shop.tried(f"multiples of {multiple}", str(budget), proposal.plan), tell)
 
 
-def _quickest_kind(trials: Sequence[Trial], source: Point) -> Trial:
-    """Return the trial that lost least, of those that are not slower than no cut if there are."""
+def _of_quick_kind(trials: Sequence[Trial], source: Point) -> Trial:
+    """Return the trial that lost least, of those that are not slower than no cut if there are.
+
+    Where losses are not known, it is the fastest: all leave about the same.
+    """
+    if any(trial.point.drop is None for trial in trials):
+        return functools.reduce(_cheaper, trials)
     quick = [trial for trial in trials if not trial.point.is_slower(source)]
     return functools.reduce(_better, quick or trials)
 

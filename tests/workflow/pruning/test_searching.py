@@ -31,6 +31,7 @@ class Shop:
         multiple: What widths are multiples of.
         slows: Multiple -> how much longer such widths take.
         same: Whether any multiple gives the same plan.
+        judged: Whether what is lost is known.
     """
 
     start: float = 1.0
@@ -42,6 +43,7 @@ class Shop:
     multiple: int = 0
     slows: Mapping[int, float] = dataclasses.field(default_factory=dict)
     same: bool = False
+    judged: bool = True
 
     def estimator(self, budget: PruneBudget, multiple: int = 0) -> Shop:
         del budget
@@ -68,7 +70,8 @@ class Shop:
         slow = 1.0 if plan is None else self.slows.get(int(plan.model or 0), 1.0)
         drop = 10.0 * (1.0 - left) + 1.0 / slow - 1.0
         timed = (latency * slow, (latency * slow, latency * slow))
-        return Trial(Point(name, budget, left, left, 1, *timed, drop=drop), plan, MODEL)
+        lost = drop if self.judged else None
+        return Trial(Point(name, budget, left, left, 1, *timed, drop=lost), plan, MODEL)
 
 
 @pytest.mark.parametrize("start", [1.0, 0.4])
@@ -126,6 +129,12 @@ def test_a_cut_that_costs_time_is_tried_at_other_widths(
     found = within_budget(Shop(slows=slows), PruneBudget("macs", 0.7), lambda _: None)
     assert found.best.point.name == chosen
     assert len(found.trials) == (2 if chosen == "cut 1" else 4)
+
+
+def test_the_fastest_widths_are_taken_where_losses_are_not_known() -> None:
+    shop = Shop(slows={0: 2.0, 8: 1.3, 16: 1.1}, judged=False)
+    found = within_budget(shop, PruneBudget("macs", 0.7), lambda _: None)
+    assert found.best.point.name == "multiples of 16"
 
 
 def test_a_plan_is_tried_once() -> None:
