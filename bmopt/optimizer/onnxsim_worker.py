@@ -34,6 +34,10 @@ _DATA_TYPES = {
 """NumPy's type code -> ONNX's TensorProto.DataType."""
 
 
+_SKIPPED = ("fuse_attention", "fuse_gqa", "fuse_rope")
+"""What puts operators of ONNX Runtime alone into a model, which no other engine reads."""
+
+
 def main(source: str, output: str, max_folded_bytes: int) -> None:
     """Simplify the file ``source`` into the file ``output``."""
     os.environ["ONNXSIM_GEMM_FUSION_BACKEND"] = "ort_cpu"
@@ -50,7 +54,7 @@ def _simplify_natively(source: str, output: str, max_folded_bytes: int) -> None:
         _executor(native),
         source,
         output,
-        [],  # skip no optimiser
+        list(_SKIPPED),
         True,  # fold constants
         True,  # infer shapes
         max_folded_bytes,
@@ -74,7 +78,9 @@ def _simplify_by_package(source: str, output: str, max_folded_bytes: int) -> Non
     import onnx
     import onnxsim
 
-    model, _ = onnxsim.simplify(source, tensor_size_threshold=f"{max_folded_bytes}B")
+    model, _ = onnxsim.simplify(
+        source, skipped_optimizers=list(_SKIPPED), tensor_size_threshold=f"{max_folded_bytes}B"
+    )
     onnx.save(model, output)
 
 

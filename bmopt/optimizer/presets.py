@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _TIDY = (
     "repeat(infer-shapes,fold-shapes,fold-constants,inline-branches,drop-no-ops,"
-    "merge-reshapes,merge-transposes,fold-pad,fold-batch-norm,fold-affine,"
+    "merge-reshapes,merge-splits,merge-transposes,fold-pad,fold-batch-norm,fold-affine,"
     "fuse-matmul-add,fuse-layer-norm,fuse-activations,merge-common,drop-dead)"
 )
 

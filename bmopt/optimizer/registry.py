@@ -38,6 +38,7 @@ PASSES: dict[str, str] = {
     "merge-initializers": "merge_initializers:MergeInitializers",
     "merge-reshapes": "merge_reshapes:MergeReshapes",
     "merge-slices": "merge_slices:MergeSlices",
+    "merge-splits": "merge_splits:MergeSplits",
     "merge-transposes": "merge_transposes:MergeTransposes",
     "onnxsim": "onnxsim:Onnxsim",
     "pool-means": "pool_means:PoolMeans",

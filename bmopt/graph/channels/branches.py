@@ -20,9 +20,10 @@ from bmopt.graph.products import PRODUCT_OPS
 from bmopt.graph.values import constant_tensor, is_op
 
 _STEADY = (
-    *("Abs", "Add", "BatchNormalization", "Clip", "Div", "Dropout", "Elu", "Erf", "Exp", "Gelu"),
-    *("HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Mul", "Neg", "PRelu", "Relu"),
-    *("Sigmoid", "Softplus", "Sub", "Tanh"),
+    *("Abs", "Add", "BatchNormalization", "Clip", "Div", "Dropout", "Elu", "Erf", "Exp"),
+    *("Flatten", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Mul"),
+    *("Neg", "PRelu", "Relu", "Reshape", "Sigmoid", "Softplus", "Squeeze", "Sub", "Tanh"),
+    *("Transpose", "Unsqueeze"),
 )
 """Ops that make a constant of a constant, if their other inputs are constants."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -53,14 +53,24 @@ class Flow:
         made: Rows of channels that a node made anew, with its name.
         rows: Every row that a tensor has along some axis: none may lose all its channels.
         fixes: What else changes with them.
+        splits: Where a Reshape splits the axis of channels and either part may be the one that can
+            go: the node's name -> the channels, and how many parts there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: Mapping[str, int] | None = None) -> None:
+        """Begin.
+
+        Args:
+            chosen: A split's name -> the part that its channels lie along, where it is not to be
+                guessed.
+        """
         self.units = Units()
         self.places: list[Place] = []
         self.made: list[tuple[str, Ints]] = []
         self.rows: list[Ints] = []
         self.fixes: list[Fix] = []
+        self.splits: dict[str, tuple[Ints, int]] = {}
+        self._chosen = chosen or {}
         self._labels: dict[ir.Value, Labels] = {}
         self._accounted: set[tuple[ir.Node, int]] = set()
 
@@ -93,6 +103,16 @@ class Flow:
         units = self.units.fresh(count)
         self.made.append((str(node.name), units))
         return units
+
+    def split(self, node: ir.Node, units: Ints, guess: int) -> int:
+        """Return the part that channels lie along which ``node`` splits into an array of them."""
+        name = str(node.name)
+        self.splits[name] = units.reshape(-1), units.ndim
+        return self._chosen.get(name, guess)
+
+    def count_free(self) -> int:
+        """Return how many of the channels that nodes make may go."""
+        return sum(not self.units.reason(unit) for _, row in self.made for unit in row.tolist())
 
     def constant(self, node: ir.Node, index: int, axis: int, units: Ints, role: Role) -> None:
         """Say that the constant ``node`` reads as input ``index`` has channels along an axis."""

@@ -89,7 +89,28 @@ def channels_of(model: ir.Model) -> Channels:
     group of a grouped convolution, that are one head of attention. The idea is that of G. Fang et
     al., "DepGraph: Towards Any Structural Pruning" (CVPR 2023), by channel instead of by layer.
     """
-    flow = Flow()
+    found = _grouped(_freest(model))
+    return dataclasses.replace(found, groups=tuple(_with_exits(found.groups, model)))
+
+
+def _freest(model: ir.Model) -> Flow:
+    """Walk a model; where all channels of a split axis stay, try its other parts."""
+    flow, chosen = _walked(model, {}), dict[str, int]()
+    seen: set[str] = set()
+    while name := next((one for one in flow.splits if one not in seen), ""):
+        seen.add(name)
+        units, parts = flow.splits[name]
+        if not all(map(flow.units.reason, units.tolist())):
+            continue
+        for part in range(parts):
+            other = _walked(model, {**chosen, name: part})
+            if other.count_free() > flow.count_free():
+                flow, chosen = other, {**chosen, name: part}
+    return flow
+
+
+def _walked(model: ir.Model, chosen: Mapping[str, int]) -> Flow:
+    flow = Flow(chosen)
     for node in model.graph:
         walk(flow, node)
         _keep_captured(flow, node)
@@ -97,8 +118,7 @@ def channels_of(model: ir.Model) -> Channels:
         for units in flow.labels(output):
             flow.keep(units, f"it is in the output {output.name!r}")
     flow.keep_shared()
-    found = _grouped(flow)
-    return dataclasses.replace(found, groups=tuple(_with_exits(found.groups, model)))
+    return flow
 
 
 def _with_exits(groups: Iterable[Group], model: ir.Model) -> Iterator[Group]:

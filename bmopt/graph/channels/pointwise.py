@@ -68,8 +68,33 @@ def _along(flow: Flow, node: ir.Node, axis: int) -> Ints | None:
     return found
 
 
+def instance_norm(flow: Flow, node: ir.Node) -> None:
+    """InstanceNormalization: a number for every channel; what it normalises over stays."""
+    for units in flow.labels(node.inputs[0])[2:]:
+        flow.keep(units, f"{node.op_type} {node.name!r} is over it")
+    batch_norm(flow, node)
+
+
+def group_norm(flow: Flow, node: ir.Node) -> None:
+    """GroupNormalization, as from opset 21 on: a group goes whole."""
+    units, count = flow.at(node.inputs[0], 1), int(node.attributes["num_groups"].as_int())
+    instance_norm(flow, node)
+    if units is None or not all(map(is_constant, node.inputs[1:])):
+        return
+    rows = units.reshape(count, -1)
+    flow.units.join_all(rows.T)
+    flow.fixes.append(lambda kept: node.attributes.add(
+        ir.AttrInt64("num_groups", int(kept(rows[:, 0]).sum()))
+    ))  # fmt: skip
+
+
+def lp_norm(flow: Flow, node: ir.Node) -> None:
+    """LpNormalization: what it normalises over stays."""
+    over_axes(flow, node, (int(node.attributes.get_int("axis", -1)),))
+
+
 def batch_norm(flow: Flow, node: ir.Node) -> None:
-    """BatchNormalization and InstanceNormalization: a number for every channel."""
+    """BatchNormalization: a number for every channel."""
     units = flow.at(node.inputs[0], 1)
     constants = range(1, len(node.inputs))
     if not all(is_constant(node.inputs[index]) for index in constants):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.graph.axes import Block, matched, named_sizes
 from bmopt.graph.channels.flow import Flow, sizes_of
-from bmopt.graph.channels.movers import attribute_or_input, numbers, set_input
+from bmopt.graph.channels.movers import attribute_or_input, set_input
 from bmopt.graph.channels.units import Ints
-
-Block = tuple[range, range]
-"""Axes before and axes after that hold the same elements."""
 
 _SPLIT_IN_IMAGE = 3
 _IMAGE_RANK = 4
@@ -40,14 +39,13 @@ def flatten(flow: Flow, node: ir.Node) -> None:
 
 def _reshaped(flow: Flow, node: ir.Node) -> list[Ints | None] | None:
     labels = flow.labels(node.inputs[0])
-    before, after = sizes_of(node.inputs[0]), sizes_of(node.outputs[0])
-    blocks = matched(before, after)
+    blocks = matched(named_sizes(node.inputs[0]), named_sizes(node.outputs[0]))
     if blocks is None:
         flow.keep_inputs(node, f"how {node.name!r} moves elements is not known")
         return None
-    found: list[Ints | None] = [None] * len(after)
-    for old, new in blocks:
-        _pass_block(flow, node, (old, new), labels, found)
+    found: list[Ints | None] = [None] * len(sizes_of(node.outputs[0]))
+    for block in blocks:
+        _pass_block(flow, node, block, labels, found)
     flow.write(node.outputs[0], found)
     return found
 
@@ -67,95 +65,82 @@ def _pass_block(
     labelled = [axis for axis in olds if labels[axis] is not None]
     if not labelled:
         return
-    units = labels[labelled[0]]
+    units, place = labels[labelled[0]], olds.index(labelled[0])
     assert units is not None
+    passed = None
     if len(olds) == 1 and len(news) == 1:
-        found[news[0]] = units
-    elif len(news) == 1 and len(labelled) == 1:
-        spread = units.reshape([-1 if axis == labelled[0] else 1 for axis in olds])
-        found[news[0]] = np.broadcast_to(spread, [before[axis] or 1 for axis in olds]).reshape(-1)
-    elif len(olds) == 1:
-        apart = units.reshape([after[axis] or 1 for axis in news])
-        place = _axis_of(apart, len(before))
-        rows = np.moveaxis(apart, place, -1).reshape(-1, apart.shape[place])
-        flow.units.join_all(rows)
-        found[news[place]] = rows[0]
-    else:
-        for axis in labelled:
-            flow.keep(labels[axis], f"{node.name!r} mixes it with other axes")
+        passed = 0, units
+    elif len(labelled) == 1:
+        sizes = [before[axis] for axis in olds], [after[axis] for axis in news]
+        passed = _spread(flow, node, units, place, sizes)
+    if passed is not None:
+        found[news[passed[0]]] = passed[1]
+        return
+    for axis in labelled:
+        flow.keep(labels[axis], f"{node.name!r} mixes it with other axes")
 
 
-def _axis_of(units: Ints, rank: int) -> int:
+def _spread(
+    flow: Flow,
+    node: ir.Node,
+    units: Ints,
+    place: int,
+    sizes: tuple[Sequence[int | None], Sequence[int | None]],
+) -> tuple[int, Ints] | None:
+    """Return the axis of a block that channels lie along behind it, and the channels on it.
+
+    Args:
+        flow: Where channels are joined that lie beside each other then.
+        node: The Reshape.
+        units: The channels.
+        place: The axis of the block that they lie along before.
+        sizes: The sizes of its axes before and behind.
+    """
+    before, after = ([size for size in one if size is not None] for one in sizes)
+    if (len(before), len(after)) != (len(sizes[0]), len(sizes[1])):
+        return None if place else _leading(flow, units, sizes[1][0])
+    # Elements that lie together before and behind need not be told apart.
+    fore = math.gcd(math.prod(before[:place]), after[0])
+    after[0] //= fore
+    aft = math.gcd(math.prod(before[place + 1 :]), after[-1])
+    after[-1] //= aft
+    lead, trail = math.prod(before[:place]) // fore, math.prod(before[place + 1 :]) // aft
+    apart = np.broadcast_to(units[:, None], (lead, len(units), trail)).reshape(after)
+    axis = _axis_of(flow, node, apart, len(sizes_of(node.inputs[0])))
+    rows = np.moveaxis(apart, axis, -1).reshape(-1, apart.shape[axis])
+    flow.units.join_all(rows)
+    row = np.repeat(rows[0], aft) if axis == len(after) - 1 else rows[0]
+    return axis, np.tile(row, fore) if axis == 0 else row
+
+
+def _leading(flow: Flow, units: Ints, count: int | None) -> tuple[int, Ints] | None:
+    """Return channels that come first among axes of unknown size: groups of them, or parts."""
+    if count is None or (count % len(units) and len(units) % count):
+        return None
+    if count >= len(units):
+        return 0, np.repeat(units, count // len(units))
+    rows = units.reshape(count, -1).T
+    flow.units.join_all(rows)
+    return 0, rows[0]
+
+
+def _axis_of(flow: Flow, node: ir.Node, units: Ints, rank: int) -> int:
     """Return the axis that channels lie along once their axis is split.
 
-    Where they are spread along the others already, it is the one they differ in. In pictures, two
-    parts are few groups and the channels of each, in either order, three are channels and the rows
-    and columns of pixels; in sequences, heads come before the elements of each.
+    Where they are spread along the others already, it is the one they differ in. Else it is a
+    guess, and ``flow`` may know better: in pictures, two parts are few groups and the channels of
+    each, in either order, three are channels and the rows and columns of pixels; in sequences,
+    heads come before the elements of each.
     """
     for axis in range(units.ndim):
         rows = np.moveaxis(units, axis, 0).reshape(units.shape[axis], -1)
         if (rows == rows[:, :1]).all():
             return axis
     if rank >= _IMAGE_RANK:
-        return 0 if units.ndim >= _SPLIT_IN_IMAGE else int(np.argmax(units.shape))
-    return max(0, units.ndim - 2)
-
-
-def matched(before: Sequence[int | None], after: Sequence[int | None]) -> list[Block] | None:
-    """Return which axes hold the same elements; None where sizes do not tell.
-
-    Axes of unknown size are taken to be each other's, in order.
-    """
-    blocks: list[Block] = []
-    for old, new in _between_unknown(before, after):
-        part = _factored(before, after, old, new)
-        if part is None:
-            return None
-        blocks.extend(part)
-    return blocks
-
-
-def _between_unknown(before: Sequence[int | None], after: Sequence[int | None]) -> Iterator[Block]:
-    """Yield the runs of known axes, and those of one unknown axis each."""
-    unknown = [[axis for axis, size in enumerate(s) if size is None] for s in (before, after)]
-    if len(unknown[0]) != len(unknown[1]):
-        yield range(len(before)), range(len(after))
-        return
-    start = (0, 0)
-    for old, new in zip(*unknown, strict=True):
-        yield range(start[0], old), range(start[1], new)
-        yield range(old, old + 1), range(new, new + 1)
-        start = (old + 1, new + 1)
-    yield range(start[0], len(before)), range(start[1], len(after))
-
-
-def _factored(
-    before: Sequence[int | None], after: Sequence[int | None], old: range, new: range
-) -> list[Block] | None:
-    """Return the smallest runs of axes with as many elements on both sides."""
-    if len(old) == 1 and before[old[0]] is None:
-        return [(old, new)]
-    blocks: list[Block] = []
-    i, j = old.start, new.start
-    while i < old.stop and j < new.stop:
-        first, second = i, j
-        left, right = before[i], after[j]
-        i, j = i + 1, j + 1
-        while left != right:
-            if left is None or right is None:
-                return None
-            if left < right and i < old.stop and before[i] is not None:
-                left, i = left * (before[i] or 1), i + 1
-            elif right < left and j < new.stop and after[j] is not None:
-                right, j = right * (after[j] or 1), j + 1
-            else:
-                return None
-        blocks.append((range(first, i), range(second, j)))
-    if any(before[axis] != 1 for axis in range(i, old.stop)) or any(
-        after[axis] != 1 for axis in range(j, new.stop)
-    ):
-        return None
-    return blocks
+        guess = 0 if units.ndim >= _SPLIT_IN_IMAGE else int(np.argmax(units.shape))
+    else:
+        guess = max(0, units.ndim - 2)
+    return flow.split(node, units, guess)
 
 
 def _set_target(node: ir.Node, counts: Sequence[int | None]) -> None:
@@ -171,6 +156,3 @@ def _set_target(node: ir.Node, counts: Sequence[int | None]) -> None:
         node.attributes.add(ir.AttrInt64s("shape", changed))
     else:
         set_input(node, 1, np.array(changed, np.int64), "shape")
-
-
-__all__ = ["flatten", "matched", "numbers", "reshape"]

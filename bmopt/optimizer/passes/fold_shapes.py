@@ -33,7 +33,8 @@ class FoldShapes(Pass):
     1. A small integer tensor whose elements are all known becomes an initialiser.
     2. Reshape gets a constant target where at most one -1 and zeros can say what was computed.
     3. Slice up to the size of its axis gets a constant end.
-    4. Expand to the data's own shape is dropped.
+    4. Expand to the data's own shape is dropped; it gets a constant target where the data's own
+       sizes, which a 1 stands for, are all that is not known of it.
     5. A vector of constants and axis sizes is written with as few nodes as it takes.
 
     Run after ``infer-shapes``. Graph outputs keep the nodes that compute them.
@@ -56,7 +57,7 @@ def _fold(node: ir.Node, values: ShapeValues) -> bool:
         return True
     if is_op(node, "Slice") and _fix_ends(node, values):
         return True
-    if is_op(node, "Expand") and _drop_expand(node, values):
+    if is_op(node, "Expand") and (_drop_expand(node, values) or _fix_expand(node, values)):
         return True
     return _replace_known(node, values)
 
@@ -155,6 +156,21 @@ def _drop_expand(node: ir.Node, values: ShapeValues) -> bool:
         return False
     replace_output(out, data)
     return True
+
+
+def _fix_expand(node: ir.Node, values: ShapeValues) -> bool:
+    dims, target = values.dims(node.inputs[0]), values.of(node.inputs[1])
+    if (
+        constant_tensor(node.inputs[1]) is not None
+        or dims is None
+        or not target
+        or not target.items
+    ):
+        return False
+    own = (*(1,) * (len(target.items) - len(dims)), *dims)[-len(target.items) :]
+    written = [1 if item == dim else item for item, dim in zip(target.items, own, strict=True)]
+    known = [item for item in written if isinstance(item, int)]
+    return len(known) == len(written) and _set_constant(node, 1, known)
 
 
 def _shorten(model: ir.Model, values: ShapeValues) -> list[ir.Node]:

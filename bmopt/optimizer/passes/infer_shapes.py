@@ -33,7 +33,8 @@ class InferShapes(Pass):
     2. Behind a Reshape, Expand or ConstantOfShape to computed sizes, shapes are propagated with
        what is known of those sizes.
     3. Names that inference makes up are replaced by the axis they equal, where a Reshape shows
-       it: the -1 in ``Reshape(float[N,3,4], [-1,12])`` is ``N``.
+       it: the -1 in ``Reshape(float[N,3,4], [-1,12])`` is ``N``. So it is where an axis was
+       multiplied and is divided again, and where tensors meet that have the same one.
 
     Declared inputs and outputs of the model are never changed, except that a negative size, as
     some exporters write it, becomes an unknown one. Sub-graphs are included.

@@ -1,7 +1,9 @@
 """Shapes that follow from computed sizes, which ONNX's own inference does not see.
 
 One sweep: the shape interpreter knows the elements of computed targets, so Reshape, Expand and
-ConstantOfShape get their shapes from it; what follows them is inferred node by node.
+ConstantOfShape get their shapes from it; what follows them is inferred node by node. A size that a
+Reshape multiplied, as where tokens join the batch, is known again where it is divided; and what
+inference names anew where two tensors meet that are as long, has the name that both have.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from bmopt.graph.values import is_op
 from bmopt.optimizer.rewrite import opset
 from bmopt.optimizer.shapes.inference_proto import GENERATED, node_proto
 from bmopt.optimizer.shapes.rules import read_shape_values
-from bmopt.optimizer.shapes.symbolic import Item, Product, divide, multiply_all
+from bmopt.optimizer.shapes.sizes import SIZES
+from bmopt.optimizer.shapes.symbolic import Item
 from bmopt.optimizer.shapes.values import ShapeValues, nodes_in_order
 
 _READ_BYTES = 1024
@@ -51,12 +54,15 @@ class _Sweep:
     def visit(self, node: ir.Node, values: ShapeValues) -> None:
         if not node.outputs or node.outputs[0].is_graph_output():
             return
-        if is_op(node, "Reshape", "Expand", "ConstantOfShape"):
-            self._complete(node.outputs[0], _sizes(node, values))
+        if is_op(node, "GroupNormalization") and node.outputs[0].type is None:
+            # ONNX defines it as a function and infers nothing.
+            node.outputs[0].type = None if node.inputs[0] is None else node.inputs[0].type
+        if is_op(node, *SIZES):
+            self._complete(node.outputs[0], SIZES[node.op_type](node, values), values)
         if node.outputs[0].shape is None:
             self.modified |= _infer_node(node, self._version)
 
-    def _complete(self, out: ir.Value, sizes: Sequence[Item] | None) -> None:
+    def _complete(self, out: ir.Value, sizes: Sequence[Item] | None, values: ShapeValues) -> None:
         if sizes is None:
             return
         if out.shape is None:
@@ -65,8 +71,16 @@ class _Sweep:
         elif out.shape.rank() == len(sizes):
             for dim, size in zip(out.shape, sizes, strict=True):
                 name, known = getattr(dim, "value", None), _as_dim(size)
-                if name is not None and name.startswith(GENERATED) and known is not None:
+                if name is None or not name.startswith(GENERATED) or not _is_known(size):
+                    continue
+                values.meanings.setdefault(name, size)
+                if known is not None:
                     self.names.setdefault(name, known)
+
+
+def _is_known(size: Item) -> bool:
+    """Whether a size is made of numbers and of axes that have names."""
+    return isinstance(size, int) or not set("@?") & set("".join(size.symbols))
 
 
 def _as_dim(size: Item) -> int | str | None:
@@ -74,45 +88,7 @@ def _as_dim(size: Item) -> int | str | None:
     if isinstance(size, int):
         return size if size >= 0 else None
     plain = size.factor == 1 and len(size.symbols) == 1
-    return size.symbols[0] if plain and not set("@?") & set(size.symbols[0]) else None
-
-
-def _sizes(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
-    """Return the sizes of the axes that ``node`` is told to produce."""
-    target = values.of(node.inputs[0 if is_op(node, "ConstantOfShape") else 1])
-    if target is None or target.is_scalar:
-        return None
-    if is_op(node, "ConstantOfShape"):
-        return target.items
-    data = values.dims(node.inputs[0])
-    if is_op(node, "Expand"):
-        return None if data is None else _broadcast(data, target.items)
-    return _reshaped(target.items, data, copies=not node.attributes.get_int("allowzero", 0))
-
-
-def _reshaped(
-    target: Sequence[Item], data: Sequence[Item] | None, *, copies: bool
-) -> list[Item] | None:
-    sizes: list[Item] = []
-    for axis, item in enumerate(target):
-        copied = copies and item == 0
-        if copied and (data is None or axis >= len(data)):
-            return None
-        sizes.append(data[axis] if copied and data is not None else item)
-    if -1 not in sizes:
-        return sizes
-    at = sizes.index(-1)
-    rest = multiply_all([*sizes[:at], *sizes[at + 1 :]])
-    found = None if data is None else divide(multiply_all(data), rest)
-    sizes[at] = Product(1, (f"?{id(sizes)}",)) if found is None else found
-    return sizes
-
-
-def _broadcast(left: Sequence[Item], right: Sequence[Item]) -> list[Item]:
-    rank = max(len(left), len(right))
-    padded = [[*[1] * (rank - len(side)), *side] for side in (left, right)]
-    unknown = Product(1, ("?",))
-    return [a if b in (1, a) else b if a == 1 else unknown for a, b in zip(*padded, strict=True)]
+    return size.symbols[0] if plain and _is_known(size) else None
 
 
 def _infer_node(node: ir.Node, version: int) -> bool:

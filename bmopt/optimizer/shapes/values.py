@@ -39,10 +39,12 @@ class ShapeValues:
 
     Attributes:
         sources: Symbol of an axis -> a value and the number of an axis that has it.
+        meanings: Name that inference made up -> the size that it is.
     """
 
     def __init__(self) -> None:
         self.sources: dict[str, tuple[ir.Value, int]] = {}
+        self.meanings: dict[str, Item] = {}
         self._known: dict[ir.Value, Elements | None] = {}
 
     def dims(self, value: ir.Value | None) -> tuple[Item, ...] | None:
@@ -56,6 +58,8 @@ class ShapeValues:
         dim = value.shape[axis]
         if isinstance(dim, int):
             return dim
+        if dim.value in self.meanings:
+            return self.meanings[dim.value]
         item = symbol(dim.value if dim.value is not None else f"{id(value)}@{axis}")
         self.sources.setdefault(item.symbols[0], (value, axis))
         return item

@@ -27,21 +27,24 @@ BLOCKS = (
     "pool",
     "slice",
     "prelu",
+    "group-norm",
+    "norm-over-all",
 )
 
 
 @dataclasses.dataclass
 class Net:
-    """A network under construction; ``value`` is its last tensor, ``[2, channels, 6, 6]``."""
+    """A network under construction; ``value`` is its last tensor, ``[batch, channels, 6, 6]``."""
 
     rng: np.random.Generator
+    batch: int | str = 2
     nodes: list[ir.Node] = dataclasses.field(default_factory=list)
     values: dict[str, ir.Value] = dataclasses.field(default_factory=dict)
     value: str = "x"
     channels: int = 3
 
     def __post_init__(self) -> None:
-        shape = ir.Shape([2, 3, 6, 6])
+        shape = ir.Shape([self.batch, 3, 6, 6])
         self.values["x"] = ir.val("x", dtype=ir.DataType.FLOAT, shape=shape)
 
     def constant(self, array: np.ndarray) -> str:
@@ -71,7 +74,7 @@ class Net:
         weight, bias = self.weights(out, into // group, size, size), self.weights(out)
         return self.add("Conv", source, weight, bias, group=group, pads=pads)
 
-    def model(self, output: str, shape: Sequence[int]) -> ir.Model:
+    def model(self, output: str, shape: Sequence[int | str]) -> ir.Model:
         last = self.values[output]
         last.type, last.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
         graph = ir.Graph(
@@ -141,9 +144,9 @@ def _squeeze_excite(net: Net) -> None:
 
 def _shuffle(net: Net) -> None:
     net.value = net.conv(net.value, net.channels, 8, size=1)
-    apart = net.add("Reshape", net.value, net.numbers(2, 2, 4, 6, 6))
+    apart = net.add("Reshape", net.value, net.numbers(0, 2, 4, 6, 6))
     turned = net.add("Transpose", apart, perm=[0, 2, 1, 3, 4])
-    net.value = net.add("Reshape", turned, net.numbers(2, 8, 6, 6))
+    net.value = net.add("Reshape", turned, net.numbers(0, 8, 6, 6))
     net.channels = 8
 
 
@@ -182,52 +185,117 @@ def _prelu(net: Net) -> None:
     net.value = net.add("PRelu", net.value, net.weights(net.channels, 1, 1))
 
 
+def _group_norm(net: Net) -> None:
+    """Write GroupNormalization as torch's exporter does."""
+    net.value = net.conv(net.value, net.channels, 8, size=1)
+    _normed(net, 8, 4)
+
+
+def _norm_over_all(net: Net) -> None:
+    _normed(net, net.channels, 1)
+
+
+def _normed(net: Net, channels: int, groups: int) -> None:
+    apart = net.add("Reshape", net.value, net.numbers(0, groups, -1))
+    ones, zeros = (net.constant(np.full(groups, x, np.float32)) for x in (1, 0))
+    same = net.add("InstanceNormalization", apart, ones, zeros)
+    back = net.add("Reshape", same, net.numbers(0, channels, 6, 6))
+    net.value = net.add("Mul", back, net.weights(channels, 1, 1))
+    net.channels = channels
+
+
 _MAKERS: dict[str, Callable[[Net], None]] = dict(
     zip(
         BLOCKS,
         (
             _conv, _norm, _residual, _depthwise, _grouped, _concat, _split, _squeeze_excite,
             _shuffle, _pixel_shuffle, _pad_channels, _transposed, _pool, _slice, _prelu,
+            _group_norm, _norm_over_all,
         ),
         strict=True,
     )
 )  # fmt: skip
 
 
-def picture_net(blocks: Sequence[str], seed: int) -> ir.Model:
+def picture_net(blocks: Sequence[str], seed: int, batch: int | str = 2) -> ir.Model:
     """Return a convolutional network of these blocks with a classifier of 4 classes."""
-    net = Net(np.random.default_rng(seed))
+    net = Net(np.random.default_rng(seed), batch=batch)
     _conv(net)
     for block in blocks:
         _MAKERS[block](net)
     small = net.add("MaxPool", net.value, kernel_shape=[3, 3], strides=[3, 3])
     flat = net.add("Flatten", small)
     weight, bias = net.weights(4, net.channels * 4), net.weights(4)
-    return net.model(net.add("Gemm", flat, weight, bias, transB=1), (2, 4))
+    return net.model(net.add("Gemm", flat, weight, bias, transB=1), (batch, 4))
 
 
-def attention_net(heads: int, size: int, seed: int) -> ir.Model:
-    """Return a block of attention over 6 tokens of 18 numbers, and an MLP behind it."""
-    net = Net(np.random.default_rng(seed))
-    tokens = net.add("Reshape", net.value, net.numbers(2, 6, 18))
-    inner = heads * size
-    query, key, value = (_heads(net, tokens, heads, size) for _ in "qkv")
+ATTENTIONS = ("apart", "packed", "folded")
+
+
+def attention_net(
+    heads: int, size: int, seed: int, kind: str = "apart", batch: int | str = 2
+) -> ir.Model:
+    """Return a block of attention over 6 tokens of 18 numbers, and an MLP behind it.
+
+    Args:
+        heads: How many heads there are.
+        size: How many numbers each has.
+        seed: Of the weights.
+        kind: ``"apart"``: query, key and value have a layer each; ``"packed"``: they share one;
+            ``"folded"``: they do, and heads are folded into the batch, as torch's
+            MultiheadAttention does.
+        batch: The first axis of the input.
+    """
+    net = Net(np.random.default_rng(seed), batch=batch)
+    tokens = net.add("Reshape", net.value, net.numbers(-1, 6, 18))
+    makers = {"apart": _apart, "packed": _packed, "folded": _folded}
+    query, key, value = makers[kind](net, tokens, heads, size)
     scores = net.add("MatMul", query, net.add("Transpose", key, perm=[0, 1, 3, 2]))
     mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), value)
     back = net.add("Transpose", mixed, perm=[0, 2, 1, 3])
-    flat = net.add("Reshape", back, net.numbers(2, 6, inner))
-    out = net.add("Add", tokens, net.add("MatMul", flat, net.weights(inner, 18)))
+    flat = net.add("Reshape", back, net.numbers(-1, heads * size))
+    dense = net.add("Gemm", flat, net.weights(heads * size, 18), net.weights(18))
+    out = net.add("Add", tokens, net.add("Reshape", dense, net.numbers(-1, 6, 18)))
     hidden = net.add("MatMul", out, net.weights(18, 20))
     hidden = net.add("Erf", net.add("Add", hidden, net.weights(20)))
-    return net.model(net.add("MatMul", hidden, net.weights(20, 3)), (2, 6, 3))
+    return net.model(net.add("MatMul", hidden, net.weights(20, 3)), (batch, 6, 3))
 
 
-def _heads(net: Net, tokens: str, heads: int, size: int) -> str:
-    """Return a projection, ``[2, heads, 6, size]``."""
-    flat = net.add("Add", net.add("MatMul", tokens, net.weights(18, heads * size)),
-                   net.weights(heads * size))  # fmt: skip
-    apart = net.add("Reshape", flat, net.numbers(0, 0, heads, size))
-    return net.add("Transpose", apart, perm=[0, 2, 1, 3])
+def _projected(net: Net, tokens: str, width: int) -> str:
+    product = net.add("MatMul", tokens, net.weights(18, width))
+    return net.add("Add", product, net.weights(width))
+
+
+def _apart(net: Net, tokens: str, heads: int, size: int) -> list[str]:
+    """Return three projections, ``[batch, heads, 6, size]``."""
+    found = []
+    for _ in "qkv":
+        flat = _projected(net, tokens, heads * size)
+        split = net.add("Reshape", flat, net.numbers(0, 0, heads, size))
+        found.append(net.add("Transpose", split, perm=[0, 2, 1, 3]))
+    return found
+
+
+def _packed(net: Net, tokens: str, heads: int, size: int) -> list[str]:
+    flat = net.add("Reshape", tokens, net.numbers(-1, 18))
+    made = net.add("Gemm", flat, net.weights(18, 3 * heads * size), net.weights(3 * heads * size))
+    split = net.add("Reshape", made, net.numbers(-1, 6, 3, heads, size))
+    turned = net.add("Transpose", split, perm=[2, 0, 3, 1, 4])
+    return [net.add("Gather", turned, net.constant(np.array(i)), axis=0) for i in range(3)]
+
+
+def _folded(net: Net, tokens: str, heads: int, size: int) -> list[str]:
+    first = net.add("Transpose", tokens, perm=[1, 0, 2])
+    made = _projected(net, first, 3 * heads * size)
+    split = net.add("Reshape", made, net.numbers(1, 6, -1, 3, heads * size))
+    turned = net.add("Squeeze", net.add("Transpose", split, perm=[3, 1, 2, 0, 4]), net.numbers(3))
+    found = []
+    for index in range(3):
+        one = net.add("Gather", turned, net.constant(np.array(index)), axis=0)
+        inner = net.add("Reshape", one, net.numbers(6, -1, size))
+        batched = net.add("Transpose", inner, perm=[1, 0, 2])
+        found.append(net.add("Reshape", batched, net.numbers(-1, heads, 6, size)))
+    return found
 
 
 def answers(model: ir.Model) -> np.ndarray:

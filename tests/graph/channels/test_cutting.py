@@ -14,7 +14,14 @@ from bmopt.graph.channels.cutting import Removed, cut, mask
 from bmopt.graph.channels.groups import Group, channels_of
 from bmopt.graph.channels.selecting import least
 from bmopt.optimizer.passes.infer_shapes import InferShapes
-from tests.graph.channels.random_graphs import BLOCKS, answers, attention_net, picture_net
+from bmopt.optimizer.passes.merge_splits import MergeSplits
+from tests.graph.channels.random_graphs import (
+    ATTENTIONS,
+    BLOCKS,
+    answers,
+    attention_net,
+    picture_net,
+)
 
 
 def chosen(groups: tuple[Group, ...], ratio: float, seed: int, whole: float = 0.0) -> Removed:
@@ -55,10 +62,13 @@ def require_same_as_masked(make: object, ratio: float, seed: int, whole: float =
     ratio=st.sampled_from((0.25, 0.5, 0.95)),
     seed=st.integers(0, 99),
     whole=st.sampled_from((0.0, 0.5, 1.0)),
+    batch=st.sampled_from((2, "N")),
 )
 @settings(max_examples=80, deadline=None)
-def test_random_networks(blocks: list[str], ratio: float, seed: int, whole: float) -> None:
-    require_same_as_masked(lambda: picture_net(blocks, seed), ratio, seed, whole)
+def test_random_networks(
+    blocks: list[str], ratio: float, seed: int, whole: float, batch: int | str
+) -> None:
+    require_same_as_masked(lambda: picture_net(blocks, seed, batch), ratio, seed, whole)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -67,11 +77,20 @@ def test_each_block_loses_channels(block: str) -> None:
 
 
 @pytest.mark.parametrize(("heads", "size"), [(2, 4), (4, 3), (3, 1)])
-def test_attention_loses_heads_and_its_mlp_width(heads: int, size: int) -> None:
-    found = channels_of(attention_net(heads, size, 0)).groups
+@pytest.mark.parametrize("kind", ATTENTIONS)
+@pytest.mark.parametrize("batch", [2, "N"])
+def test_attention_loses_heads_and_its_mlp_width(
+    heads: int, size: int, kind: str, batch: int | str
+) -> None:
+    def make() -> ir.Model:
+        model = attention_net(heads, size, 0, kind, batch)
+        MergeSplits()(model)
+        return model
+
+    found = channels_of(make()).groups
     free = [group.size for group in found if not group.reason]
     assert free == [heads, 20]
-    assert require_same_as_masked(lambda: attention_net(heads, size, 0), 0.5, 1) > 0
+    assert require_same_as_masked(make, 0.5, 1) > 0
 
 
 @pytest.mark.parametrize("blocks", [["residual"], ["residual", "pad-channels"] * 2])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from bmopt.graph.channels.cutting import cut
 from bmopt.graph.channels.groups import Group, channels_of
 from bmopt.graph.channels.norms import constants_of, weight_norms
-from bmopt.graph.channels.reshaping import matched
 from bmopt.graph.channels.selecting import least
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from tests.rewriting import parse
@@ -96,11 +96,20 @@ def test_a_weight_that_something_else_reads_keeps_its_channels() -> None:
     assert "reads the same constant" in next(iter(found.values())).reason
 
 
-def test_axes_are_matched_by_their_elements() -> None:
-    assert matched((2, 3, 4), (6, 4)) == [(range(2), range(1)), (range(2, 3), range(1, 2))]
-    assert matched((None, 8, 1, 1), (None, 8)) is not None
-    assert matched((2, 6), (3, 4)) == [(range(2), range(2))]
-    assert matched((2, 3), (7,)) is None
+def test_a_group_of_group_normalization_goes_whole() -> None:
+    model = parsed(
+        f"""g (float[1,1,4,4] x) => (float[1,1,4,4] y)
+        <{zeros("a", 4, 1, 1, 1)}, {zeros("c", 1, 4, 1, 1)}, {zeros("s", 4)}, {zeros("b", 4)}>
+        {{ p = Conv(x, a) q = GroupNormalization<num_groups = 2>(p, s, b) y = Conv(q, c) }}""",
+        opset=21,
+    )
+    channels = channels_of(model)
+    (group,) = (one for one in channels.groups if not one.reason)
+    assert group.size == 2
+    norm = model.graph.node(1)
+    cut(model, channels, {group.name: (0,)})
+    assert norm.attributes["num_groups"].as_int() == 1
+    assert [value.shape == (2,) for value in norm.inputs[1:] if value is not None] == [True, True]
 
 
 def test_the_least_go_and_one_stays() -> None:

@@ -73,6 +73,15 @@ def test_an_expand_to_the_own_shape_goes() -> None:
     )
 
 
+def test_an_expand_keeps_own_sizes_by_ones() -> None:
+    _fold(
+        """g (float[N, 1, 6] x) => (float[N, 4, 6] y) <int64[2] sizes = {4, 6}>
+        { s = Shape<start = 0, end = 1>(x) t = Concat<axis = 0>(s, sizes) y = Expand(x, t) }""",
+        """g (float[N, 1, 6] x) => (float[N, 4, 6] y) <int64[3] t = {1, 4, 1}>
+        { y = Expand(x, t) }""",
+    )
+
+
 def test_a_comparison_with_minus_one_is_decided() -> None:
     _fold(
         """g (float[N, 6] x, float[1, 6] z) => (float[N, 6] y)
