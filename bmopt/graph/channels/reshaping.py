@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from bmopt.graph.axes import Block, matched, named_sizes
-from bmopt.graph.channels.flow import Flow, sizes_of
-from bmopt.graph.channels.movers import attribute_or_input, set_input
+from bmopt.graph.channels.flow import Flow, Kept, sizes_of
+from bmopt.graph.channels.size_vectors import follow, keep_counted
 from bmopt.graph.channels.units import Ints
 
 _SPLIT_IN_IMAGE = 3
@@ -18,18 +18,17 @@ _IMAGE_RANK = 4
 
 
 def reshape(flow: Flow, node: ir.Node) -> None:
-    """Reshape to a constant shape."""
-    target = attribute_or_input(node, "shape", 1)
-    if target is None:
-        flow.keep_inputs(node, f"the shape that {node.name!r} gives is no constant")
-        return
+    """Reshape, to constant or to computed sizes."""
     labels = _reshaped(flow, node)
-    if labels is None:
-        return
-    flow.account(node, 1)
-    flow.fixes.append(lambda kept: _set_target(node, [
-        None if units is None else int(kept(units).sum()) for units in labels
-    ]))  # fmt: skip
+    if "shape" in node.attributes:
+        if labels is not None:
+            flow.fixes.append(lambda kept: _set_target(node, kept, labels))
+    elif labels is None:
+        keep_counted(flow, node, 1)
+    elif not follow(flow, node, labels):
+        flow.keep_inputs(node, f"the shape that {node.name!r} gives is not known")
+        for units in labels:
+            flow.keep(units, f"the shape that {node.name!r} gives is not known")
 
 
 def flatten(flow: Flow, node: ir.Node) -> None:
@@ -143,16 +142,11 @@ def _axis_of(flow: Flow, node: ir.Node, units: Ints, rank: int) -> int:
     return flow.split(node, units, guess)
 
 
-def _set_target(node: ir.Node, counts: Sequence[int | None]) -> None:
-    target = attribute_or_input(node, "shape", 1)
-    assert target is not None
+def _set_target(node: ir.Node, kept: Kept, labels: Sequence[Ints | None]) -> None:
+    """Change the attribute that Reshape had before opset 5."""
+    target = node.attributes["shape"].as_ints()
     changed = [
-        size if count is None or size in (0, -1) else count
-        for size, count in zip(target, counts, strict=True)
+        size if units is None or size in (0, -1) else int(kept(units).sum())
+        for size, units in zip(target, labels, strict=True)
     ]
-    if changed == target:
-        return
-    if "shape" in node.attributes:
-        node.attributes.add(ir.AttrInt64s("shape", changed))
-    else:
-        set_input(node, 1, np.array(changed, np.int64), "shape")
+    node.attributes.add(ir.AttrInt64s("shape", changed))

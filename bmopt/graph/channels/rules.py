@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from bmopt.graph.channels import movers, pointwise, products, reshaping
+from bmopt.graph.channels import movers, pointwise, products, reshaping, sizing
 from bmopt.graph.channels.flow import Flow, is_constant
 
 Rule = Callable[[Flow, ir.Node], None]
@@ -29,13 +29,13 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("ArgMax", "ArgMin"), pointwise.arg_reduction),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), pointwise.recurrent),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), movers.shuffle),
-    **dict.fromkeys(("Resize", "Upsample"), movers.resize),
+    **dict.fromkeys(("Resize", "Upsample"), sizing.resize),
     **dict.fromkeys(("Flatten", "Squeeze", "Unsqueeze"), reshaping.flatten),
     "BatchNormalization": pointwise.batch_norm,
     "Concat": movers.concat,
     "Conv": products.conv,
     "ConvTranspose": products.conv_transpose,
-    "Expand": movers.expand,
+    "Expand": sizing.expand,
     "Gather": movers.gather,
     "Gemm": products.gemm,
     "GroupNormalization": pointwise.group_norm,
@@ -44,7 +44,7 @@ RULES: dict[str, Rule] = {
     "MatMul": products.matmul,
     "Pad": movers.pad,
     "Reshape": reshaping.reshape,
-    "Shape": movers.shape,
+    "Shape": sizing.shape,
     "Slice": movers.slice_,
     "Split": movers.split,
     "Transpose": movers.transpose,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_array
-from bmopt.optimizer.shapes.symbolic import Item, Product, divide, multiply_all
+from bmopt.optimizer.shapes.symbolic import Item, Product, divide, is_size, multiply_all
 from bmopt.optimizer.shapes.values import ShapeValues
 
 _BROADCAST = (
@@ -81,6 +81,21 @@ def _pad(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
     ]
 
 
+def _range(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
+    """From nothing, one by one."""
+    start, limit, step = (values.of(value) for value in node.inputs)
+    if start is None or limit is None or step is None:
+        return None
+    is_plain = start.items == (0,) and step.items == (1,) and is_size(limit.items[0])
+    return limit.items if is_plain else None
+
+
+def _resize(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
+    target = values.of(node.inputs[3]) if len(node.inputs) > 3 else None
+    is_plain = not {"axes", "keep_aspect_ratio_policy"} & set(node.attributes)
+    return target.items if target is not None and not target.is_scalar and is_plain else None
+
+
 def _as_data(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
     return values.dims(node.inputs[0])
 
@@ -107,7 +122,9 @@ SIZES: dict[str, Callable[[ir.Node, ShapeValues], Sequence[Item] | None]] = {
     "GroupNormalization": _as_data,
     "MatMul": _matmul,
     "Pad": _pad,
+    "Range": _range,
     "Reshape": _reshape,
+    "Resize": _resize,
     **dict.fromkeys(_BROADCAST, _elementwise),
 }
 """Rules; None where nothing is known, and symbols that start with ``?`` for unknown sizes."""
