@@ -53,6 +53,7 @@ class Flow:
         made: Rows of channels that a node made anew, with its name.
         rows: Every row that a tensor has along some axis: none may lose all its channels.
         fixes: What else changes with them.
+        chosen: Of those ``splits`` that are not guessed, the part.
         splits: Where a Reshape splits the axis of channels and either part may be the one that can
             go: the node's name -> the channels, and how many parts there are.
     """
@@ -70,7 +71,7 @@ class Flow:
         self.rows: list[Ints] = []
         self.fixes: list[Fix] = []
         self.splits: dict[str, tuple[Ints, int]] = {}
-        self._chosen = chosen or {}
+        self.chosen = chosen or {}
         self._labels: dict[ir.Value, Labels] = {}
         self._accounted: set[tuple[ir.Node, int]] = set()
 
@@ -108,11 +109,20 @@ class Flow:
         """Return the part that channels lie along which ``node`` splits into an array of them."""
         name = str(node.name)
         self.splits[name] = units.reshape(-1), units.ndim
-        return self._chosen.get(name, guess)
+        part = self.chosen.get(name, guess)
+        return part if part < units.ndim else guess
+
+    def free(self) -> set[int]:
+        """Return the channels that may go: some weight reads each of them."""
+        read = [one.units for one in self.places if one.role == "reads"]
+        roots = {root for units in read for root in self.units.roots(units).tolist()}
+        return {root for root in roots if not self.units.reason(root)}
 
     def count_free(self) -> int:
-        """Return how many of the channels that nodes make may go."""
-        return sum(not self.units.reason(unit) for _, row in self.made for unit in row.tolist())
+        """Return for how many of the channels that nodes make one that may go stands."""
+        free = self.free()
+        made = (self.units.roots(row).tolist() for _, row in self.made)
+        return sum(root in free for row in made for root in row)
 
     def constant(self, node: ir.Node, index: int, axis: int, units: Ints, role: Role) -> None:
         """Say that the constant ``node`` reads as input ``index`` has channels along an axis."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +13,9 @@ from bmopt.graph.channels.flow import Fix, Flow, Place, Role
 from bmopt.graph.channels.rules import walk
 from bmopt.graph.channels.units import Ints
 from bmopt.graph.nesting import subgraphs_of
+
+_MOST_TRIED = 50
+"""Splits that are tried one by one: each takes a walk over the graph for each of its parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,19 +97,40 @@ def channels_of(model: ir.Model) -> Channels:
 
 
 def _freest(model: ir.Model) -> Flow:
-    """Walk a model; where all channels of a split axis stay, try its other parts."""
-    flow, chosen = _walked(model, {}), dict[str, int]()
+    """Walk a model; where all channels of a split axis stay, try its other parts.
+
+    First all such splits at once, as the layers of a transformer are alike, then one by one.
+    """
+    flow = _walked(model, {})
+    flow = _freer(model, flow, _stuck(flow))
     seen: set[str] = set()
-    while name := next((one for one in flow.splits if one not in seen), ""):
+    while len(seen) < _MOST_TRIED:
+        name = next((one for one in _stuck(flow) if one not in seen), None)
+        if name is None:
+            break
         seen.add(name)
-        units, parts = flow.splits[name]
-        if not all(map(flow.units.reason, units.tolist())):
-            continue
-        for part in range(parts):
-            other = _walked(model, {**chosen, name: part})
-            if other.count_free() > flow.count_free():
-                flow, chosen = other, {**chosen, name: part}
+        flow = _freer(model, flow, [name])
     return flow
+
+
+def _freer(model: ir.Model, flow: Flow, names: Sequence[str]) -> Flow:
+    """Return the walk in which most channels may go, of those with other parts of some splits."""
+    best = flow
+    for part in range(max((flow.splits[name][1] for name in names), default=0)):
+        other = _walked(model, {**flow.chosen, **dict.fromkeys(names, part)})
+        if other.count_free() > best.count_free():
+            best = other
+    return best
+
+
+def _stuck(flow: Flow) -> list[str]:
+    """Return the splits of which no channel may go."""
+    free = flow.free()
+    return [
+        name
+        for name, (units, _) in flow.splits.items()
+        if free.isdisjoint(flow.units.roots(units).tolist())
+    ]
 
 
 def _walked(model: ir.Model, chosen: Mapping[str, int]) -> Flow:

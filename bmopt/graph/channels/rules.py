@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from bmopt.graph.channels import movers, pointwise, products, reshaping, sizing
+from bmopt.graph.channels.einsum import einsum
 from bmopt.graph.channels.flow import Flow, is_constant
 
 Rule = Callable[[Flow, ir.Node], None]
@@ -35,6 +36,7 @@ RULES: dict[str, Rule] = {
     "Concat": movers.concat,
     "Conv": products.conv,
     "ConvTranspose": products.conv_transpose,
+    "Einsum": einsum,
     "Expand": sizing.expand,
     "Gather": movers.gather,
     "Gemm": products.gemm,

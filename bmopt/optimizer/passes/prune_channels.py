@@ -13,6 +13,7 @@ from bmopt.errors import PassError
 from bmopt.graph.channels.cutting import Removed, cut, emptied
 from bmopt.graph.channels.groups import Channels, Group, channels_of
 from bmopt.graph.channels.norms import Norm, constants_of, weight_norms
+from bmopt.graph.channels.owning import own_vectors
 from bmopt.graph.channels.selecting import least
 from bmopt.graph.model_digest import model_digest
 from bmopt.optimizer.pass_base import Effect, Outcome, Pass, Refusal
@@ -30,9 +31,10 @@ class PruneChannels(Pass):
 
     What goes together is a dependency group: see docs/pruning.md.
 
-    1. With a plan: what it says. Where it takes all channels of a residual branch, the branch goes
+    1. Vectors that several nodes read, as biases of zero, become each one's own first.
+    2. With a plan: what it says. Where it takes all channels of a residual branch, the branch goes
        with its Add, and what changes nothing any more as ``drop-no-ops`` has it.
-    2. Without one: from every group that can be cut, ``ratio`` of the channels whose weights are
+    3. Without one: from every group that can be cut, ``ratio`` of the channels whose weights are
        smallest. A model that was cut so is not cut again.
 
     Refused without a plan: groups whose channels reach an output of the model, a node that
@@ -74,6 +76,7 @@ class PruneChannels(Pass):
         key = str(self) if plan is None else plan.to_json()
         if model.metadata_props.get(_APPLIED) == _digest(key):
             return Outcome(model, modified=False)
+        is_changed = own_vectors(model)
         if plan is not None:
             plan.require_model(model_digest(model))
         InferShapes()(model)
@@ -86,7 +89,9 @@ class PruneChannels(Pass):
         if modified:
             _cut(model, channels, removed)
             model.metadata_props[_APPLIED] = _digest(key)
-        return Outcome(model, modified=modified, refusals=() if plan is not None else refusals)
+        return Outcome(
+            model, modified=modified or is_changed, refusals=() if plan is not None else refusals
+        )
 
     def _chosen(self, model: ir.Model, channels: Channels) -> Mapping[str, tuple[int, ...]]:
         constants = constants_of(model)

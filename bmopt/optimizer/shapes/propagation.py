@@ -20,7 +20,7 @@ from bmopt.optimizer.rewrite import opset
 from bmopt.optimizer.shapes.inference_proto import GENERATED, node_proto
 from bmopt.optimizer.shapes.rules import read_shape_values
 from bmopt.optimizer.shapes.sizes import SIZES
-from bmopt.optimizer.shapes.symbolic import Item
+from bmopt.optimizer.shapes.symbolic import Item, is_named
 from bmopt.optimizer.shapes.values import ShapeValues, nodes_in_order
 
 _READ_BYTES = 1024
@@ -71,16 +71,11 @@ class _Sweep:
         elif out.shape.rank() == len(sizes):
             for dim, size in zip(out.shape, sizes, strict=True):
                 name, known = getattr(dim, "value", None), _as_dim(size)
-                if name is None or not name.startswith(GENERATED) or not _is_known(size):
+                if name is None or not name.startswith(GENERATED) or not is_named(size):
                     continue
                 values.meanings.setdefault(name, size)
                 if known is not None:
                     self.names.setdefault(name, known)
-
-
-def _is_known(size: Item) -> bool:
-    """Whether a size is made of numbers and of axes that have names."""
-    return isinstance(size, int) or not set("@?") & set("".join(size.symbols))
 
 
 def _as_dim(size: Item) -> int | str | None:
@@ -88,7 +83,7 @@ def _as_dim(size: Item) -> int | str | None:
     if isinstance(size, int):
         return size if size >= 0 else None
     plain = size.factor == 1 and len(size.symbols) == 1
-    return size.symbols[0] if plain and _is_known(size) else None
+    return size.symbols[0] if plain and is_named(size) else None
 
 
 def _infer_node(node: ir.Node, version: int) -> bool:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from bmopt.graph.values import constant_array
-from bmopt.optimizer.shapes.symbolic import Item, Product, divide, is_size, multiply_all
+from bmopt.optimizer.shapes.symbolic import (
+    Item,
+    Product,
+    divide,
+    is_named,
+    is_size,
+    multiply_all,
+    symbol,
+)
 from bmopt.optimizer.shapes.values import ShapeValues
 
 _BROADCAST = (
@@ -16,6 +24,7 @@ _BROADCAST = (
     "Sub", "Sum", "Where", "Xor",
 )  # fmt: skip
 _MATRIX_RANK = 2
+_UNKNOWN = symbol("?")
 
 
 def _constant_of_shape(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
@@ -74,11 +83,34 @@ def _pad(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
     if data is None or pads is None or len(pads) != 2 * len(data):
         return None
     added = (pads[: len(data)] + pads[len(data) :]).tolist()
-    unknown = Product(1, ("?",))
     return [
-        size if more == 0 else size + more if isinstance(size, int) else unknown
+        size if more == 0 else size + more if isinstance(size, int) else _UNKNOWN
         for size, more in zip(data, added, strict=True)
     ]
+
+
+def _concat(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
+    """All but the axis along which they are joined is as long in all."""
+    sizes = [values.dims(value) for value in node.inputs]
+    known = [one for one in sizes if one is not None]
+    if len(known) != len(sizes) or len(set(map(len, known))) != 1 or not known[0]:
+        return None
+    found = [next((s for s in axis if is_named(s)), axis[0]) for axis in zip(*known, strict=True)]
+    axis = node.attributes["axis"].as_int() % len(found)
+    joined = [one[axis] for one in known]
+    numbers = [size for size in joined if isinstance(size, int)]
+    found[axis] = sum(numbers) if len(numbers) == len(joined) else _UNKNOWN
+    return found
+
+
+def _slice(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
+    """What is not sliced stays as long."""
+    data = values.dims(node.inputs[0])
+    axes = constant_array(node.inputs[3]) if len(node.inputs) > 3 else None
+    if data is None or axes is None:
+        return None
+    sliced = {int(axis) % len(data) for axis in axes.reshape(-1)}
+    return [_UNKNOWN if axis in sliced else size for axis, size in enumerate(data)]
 
 
 def _range(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
@@ -112,11 +144,11 @@ def _all_broadcast(sizes: Sequence[Sequence[Item] | None]) -> list[Item] | None:
 def _broadcast(left: Sequence[Item], right: Sequence[Item]) -> list[Item]:
     rank = max(len(left), len(right))
     padded = [[*[1] * (rank - len(side)), *side] for side in (left, right)]
-    unknown = Product(1, ("?",))
-    return [a if b in (1, a) else b if a == 1 else unknown for a, b in zip(*padded, strict=True)]
+    return [a if b in (1, a) else b if a == 1 else _UNKNOWN for a, b in zip(*padded, strict=True)]
 
 
 SIZES: dict[str, Callable[[ir.Node, ShapeValues], Sequence[Item] | None]] = {
+    "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
     "GroupNormalization": _as_data,
@@ -125,6 +157,7 @@ SIZES: dict[str, Callable[[ir.Node, ShapeValues], Sequence[Item] | None]] = {
     "Range": _range,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Slice": _slice,
     **dict.fromkeys(_BROADCAST, _elementwise),
 }
 """Rules; None where nothing is known, and symbols that start with ``?`` for unknown sizes."""

@@ -35,6 +35,11 @@ def is_size(item: Item) -> bool:
     return item.factor >= 0 and not any(name.startswith("?") for name in item.symbols)
 
 
+def is_named(item: Item) -> bool:
+    """Whether ``item`` is made of numbers and of axes that have names."""
+    return isinstance(item, int) or not set("@?") & set("".join(item.symbols))
+
+
 def multiply(left: Item, right: Item) -> Item:
     """Return the product."""
     factors = [i if isinstance(i, int) else i.factor for i in (left, right)]

@@ -23,6 +23,7 @@ from bmopt.core.runner import Feeds, Runner
 from bmopt.errors import PruningError, UsageError
 from bmopt.graph.channels.counting import counts_of
 from bmopt.graph.channels.groups import channels_of
+from bmopt.graph.channels.owning import own_vectors
 from bmopt.graph.model_digest import model_digest
 from bmopt.graph.model_io import save_model
 from bmopt.optimizer.passes.correct_weights import CorrectWeights
@@ -67,6 +68,7 @@ class Workshop:
         """Read the dependency groups of an optimised float model."""
         self.job, self.model = job, model.clone()
         self._quick = _quick(job)
+        own_vectors(self.model)
         InferShapes()(self.model)
         self.pool: tuple[Feeds, ...] = job.pool()
         self.channels = channels_of(self.model)

@@ -229,7 +229,7 @@ def picture_net(blocks: Sequence[str], seed: int, batch: int | str = 2) -> ir.Mo
     return net.model(net.add("Gemm", flat, weight, bias, transB=1), (batch, 4))
 
 
-ATTENTIONS = ("apart", "packed", "folded")
+ATTENTIONS = ("apart", "packed", "folded", "sized", "einsum")
 
 
 def attention_net(
@@ -243,17 +243,16 @@ def attention_net(
         seed: Of the weights.
         kind: ``"apart"``: query, key and value have a layer each; ``"packed"``: they share one;
             ``"folded"``: they do, and heads are folded into the batch, as torch's
-            MultiheadAttention does.
+            MultiheadAttention does; ``"sized"``: as ``"apart"``, with sizes that the graph
+            computes; ``"einsum"``: as ``"packed"``, with Einsum in the place of MatMul.
         batch: The first axis of the input.
     """
     net = Net(np.random.default_rng(seed), batch=batch)
     tokens = net.add("Reshape", net.value, net.numbers(-1, 6, 18))
-    makers = {"apart": _apart, "packed": _packed, "folded": _folded}
-    query, key, value = makers[kind](net, tokens, heads, size)
-    scores = net.add("MatMul", query, net.add("Transpose", key, perm=[0, 1, 3, 2]))
-    mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), value)
-    back = net.add("Transpose", mixed, perm=[0, 2, 1, 3])
-    flat = net.add("Reshape", back, net.numbers(-1, heads * size))
+    makers = {"folded": _folded, "packed": _packed, "einsum": _packed, "sized": _sized}
+    query, key, value = makers.get(kind, _apart)(net, tokens, heads, size)
+    mix = _by_einsum if kind == "einsum" else _by_matmul
+    flat = net.add("Reshape", mix(net, query, key, value), net.numbers(-1, heads * size))
     dense = net.add("Gemm", flat, net.weights(heads * size, 18), net.weights(18))
     out = net.add("Add", tokens, net.add("Reshape", dense, net.numbers(-1, 6, 18)))
     hidden = net.add("MatMul", out, net.weights(18, 20))
@@ -274,6 +273,31 @@ def _apart(net: Net, tokens: str, heads: int, size: int) -> list[str]:
         split = net.add("Reshape", flat, net.numbers(0, 0, heads, size))
         found.append(net.add("Transpose", split, perm=[0, 2, 1, 3]))
     return found
+
+
+def _sized(net: Net, tokens: str, heads: int, size: int) -> list[str]:
+    """Split by one vector of sizes, which the graph computes from other tensors' shapes."""
+    one, two, zero = net.numbers(1), net.numbers(2), net.numbers(0)
+    shape = net.add("Shape", tokens)
+    flats = [_projected(net, tokens, heads * size) for _ in "qkv"]
+    rows = net.add("Slice", shape, zero, two, zero, one)
+    target = net.add("Concat", rows, net.numbers(heads, size), axis=0)
+    splits = [net.add("Reshape", flat, target) for flat in flats]
+    # The channels of one, counted by the graph, say how many another has.
+    again = net.add("Reshape", splits[0], net.add("Shape", splits[1]))
+    return [net.add("Transpose", one, perm=[0, 2, 1, 3]) for one in (again, *splits[1:])]
+
+
+def _by_matmul(net: Net, query: str, key: str, value: str) -> str:
+    scores = net.add("MatMul", query, net.add("Transpose", key, perm=[0, 1, 3, 2]))
+    mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), value)
+    return net.add("Transpose", mixed, perm=[0, 2, 1, 3])
+
+
+def _by_einsum(net: Net, query: str, key: str, value: str) -> str:
+    scores = net.add("Einsum", query, key, equation="bhqd,bhkd->bhqk")
+    weights = net.add("Softmax", scores, axis=-1)
+    return net.add("Einsum", weights, value, equation="bhqk, bhkd -> bqhd")
 
 
 def _packed(net: Net, tokens: str, heads: int, size: int) -> list[str]:

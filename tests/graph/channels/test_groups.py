@@ -8,7 +8,9 @@ import onnx_ir as ir
 from bmopt.graph.channels.cutting import cut
 from bmopt.graph.channels.groups import Group, channels_of
 from bmopt.graph.channels.norms import constants_of, weight_norms
+from bmopt.graph.channels.owning import own_vectors
 from bmopt.graph.channels.selecting import least
+from bmopt.graph.values import constant_array
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from tests.rewriting import parse
 
@@ -94,6 +96,48 @@ def test_a_weight_that_something_else_reads_keeps_its_channels() -> None:
            copy = Identity(a)
            y = Conv(p, c) }}""")
     assert "reads the same constant" in next(iter(found.values())).reason
+
+
+def test_a_vector_that_layers_share_is_each_ones_own() -> None:
+    model = parsed(
+        f"""g (float[1,3,4,4] x) => (float[1,1,4,4] y)
+        <{zeros("a", 4, 3, 1, 1)}, {zeros("b", 4, 4, 1, 1)}, {zeros("c", 1, 4, 1, 1)},
+         {zeros("bias", 4)}>
+        {{ p = Conv(x, a, bias) q = Conv(p, b, bias) y = Conv(q, c) }}"""
+    )
+    assert [one.size for one in channels_of(model).groups if not one.reason] == [4]
+    assert own_vectors(model)
+    channels = channels_of(model)
+    first, second = (one for one in channels.groups if not one.reason)
+    cut(model, channels, {first.name: (0,), second.name: (1, 2)})
+    sizes = [node.inputs[2].shape for node in list(model.graph)[:2] if node.inputs[2] is not None]
+    assert sizes == [(3,), (2,)]
+    assert not own_vectors(model)
+
+
+def test_what_computed_sizes_say_of_others_stays() -> None:
+    found = groups(f"""
+        g (float[1,3,4,4] x) => (float[1,1,4,4] y, int64[4] n)
+        <{zeros("a", 4, 3, 1, 1)}, {zeros("b", 1, 4, 1, 1)}>
+        {{ p = Conv(x, a) n = Shape(p) q = Reshape(p, n) y = Conv(q, b) }}""")
+    assert "reads its size" in next(iter(found.values())).reason
+
+
+def test_sizes_that_are_computed_for_one_node_are_changed_for_it_alone() -> None:
+    model = parsed(
+        f"""g (float[N,3,4,4] x) => (float[N,1,4,4] y, float[N,4,16] z)
+        <{zeros("a", 4, 3, 1, 1)}, {zeros("b", 1, 4, 1, 1)}, {zeros("d", 4, 3, 1, 1)},
+         int64[2] sizes = {{4, 16}}, int64[4] wide = {{0, 0, 4, 4}}>
+        {{ p = Conv(x, a) r = Conv(x, d) n = Shape<start = 0, end = 1>(x)
+           t = Concat<axis = 0>(n, sizes) q = Reshape(p, t) z = Reshape(r, t)
+           w = Reshape(q, wide) y = Conv(w, b) }}"""
+    )
+    channels = channels_of(model)
+    (group,) = (one for one in channels.groups if not one.reason)
+    cut(model, channels, {group.name: (0,)})
+    concats = [node for node in model.graph if node.op_type == "Concat"]
+    made = [constant_array(node.inputs[1]) for node in concats]
+    assert sorted(array.tolist() for array in made if array is not None) == [[3, 16], [4, 16]]
 
 
 def test_a_group_of_group_normalization_goes_whole() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
 from bmopt.optimizer.passes.infer_shapes import InferShapes
 from tests.rewriting import parse
@@ -33,6 +34,46 @@ def test_names_the_open_axis_of_a_reshape() -> None:
     )
     assert _shape(model, "h") == ["N", 12]
     assert _shape(model, "i") == ["N", 12]
+
+
+def test_what_was_multiplied_is_divided_again() -> None:
+    model = _infer(
+        """g (float[N, 6, 4] x) => (float[A, B, C] y)
+        <int64[2] t = {-1, 4}, int64[4] u = {-1, 6, 2, 2}>
+        { h = Reshape(x, t)  r = Relu(h)  i = Reshape(r, u)  y = Neg(i) }"""
+    )
+    assert _shape(model, "i") == ["N", 6, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ("h = Reshape(x, t) i = Reshape(h, u) j = Add(x, i)", ["N", 6, 4]),
+        ("h = Reshape(x, t) i = Reshape(h, u) k = Transpose(i) j = Concat<axis = 1>(i, x)",
+         ["N", 12, 4]),
+        ("i = Transpose<perm = [0, 2, 1]>(x) j = MatMul(x, i)", ["N", 6, 6]),
+        ("j = Pad(x, p)", ["N", 7, 4]),
+        ("j = Slice(x, one, two, one)", ["N", 1, 4]),
+        ("s = Shape<start = 0, end = 1>(x) n = Squeeze(s) j = Range(nil, n, step)", ["N"]),
+    ],
+)  # fmt: skip
+def test_an_axis_keeps_its_name(nodes: str, shape: list[int | str]) -> None:
+    model = _infer(
+        f"""g (float[N, 6, 4] x) => (float[A] y)
+        <int64[2] t = {{-1, 4}}, int64[3] u = {{-1, 6, 4}}, int64[6] p = {{0, 1, 0, 0, 0, 0}},
+         int64[1] one = {{1}}, int64[1] two = {{2}}, int64 nil = {{0}}, int64 step = {{1}}>
+        {{ {nodes} y = Neg(j) }}"""
+    )
+    assert _shape(model, "j") == shape
+
+
+def test_group_normalization_has_the_shape_of_its_data() -> None:
+    model = _infer(
+        """g (float[N, 4, 2] x, float[4] s, float[4] b) => (float[N, 4, 2] y)
+        { h = GroupNormalization<num_groups = 2>(x, s, b)  y = Neg(h) }""",
+        opset=21,
+    )
+    assert _shape(model, "h") == ["N", 4, 2]
 
 
 def test_follows_computed_targets() -> None:

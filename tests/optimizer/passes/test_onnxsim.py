@@ -46,6 +46,25 @@ def test_finds_the_origins_again() -> None:
     assert set(_origins(model)["Conv"]) == set(names.values())
 
 
+def test_makes_no_operators_of_one_engine() -> None:
+    heads = "".join(
+        f"""{one}m = MatMul(x, {one}w)  {one}a = Add({one}b, {one}m)  {one}s = Reshape({one}a, t)
+            {one} = Transpose<perm = [{perm}]>({one}s)  """
+        for one, perm in (("q", "0, 2, 1, 3"), ("k", "0, 2, 3, 1"), ("v", "0, 2, 1, 3"))
+    )
+    weights = ",".join(
+        f"float[4,4] {one}w = {{{','.join(f'{i + j}.0' for j in range(16))}}},"
+        f"float[4] {one}b = {{{i}.0, 1.0, 2.0, 3.0}}"
+        for i, one in enumerate("qkv")
+    )
+    model = parse(f"""g (float[N,3,4] x) => (float[N,3,4] y)
+        <{weights}, int64[4] t = {{0, 3, 2, 2}}, int64[3] u = {{0, 3, 4}}, float two = {{2.0}}> {{
+        {heads} s = MatMul(q, k)  d = Div(s, two)  w = Softmax<axis = -1>(d)  c = MatMul(w, v)
+        o = Transpose<perm = [0, 2, 1, 3]>(c)  y = Reshape(o, u) }}""")
+    Onnxsim()(model)
+    assert {node.domain for node in model.graph} == {""}
+
+
 def test_folds_constants() -> None:
     model = parse("""g (float[2] x) => (float[2] y) {
         k = Constant<value = float[2] {1.0, 2.0}>()
