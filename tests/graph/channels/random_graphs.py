@@ -244,12 +244,14 @@ def attention_net(
         kind: ``"apart"``: query, key and value have a layer each; ``"packed"``: they share one;
             ``"folded"``: they do, and heads are folded into the batch, as torch's
             MultiheadAttention does; ``"sized"``: as ``"apart"``, with sizes that the graph
-            computes; ``"einsum"``: as ``"packed"``, with Einsum in the place of MatMul.
+            computes; ``"einsum"``: as ``"packed"``, with Einsum in the place of MatMul;
+            ``"grouped"``: two heads of the query share one of key and value.
         batch: The first axis of the input.
     """
     net = Net(np.random.default_rng(seed), batch=batch)
     tokens = net.add("Reshape", net.value, net.numbers(-1, 6, 18))
-    makers = {"folded": _folded, "packed": _packed, "einsum": _packed, "sized": _sized}
+    makers = {"folded": _folded, "packed": _packed, "einsum": _packed, "sized": _sized,
+              "grouped": _grouped_queries}  # fmt: skip
     query, key, value = makers.get(kind, _apart)(net, tokens, heads, size)
     mix = _by_einsum if kind == "einsum" else _by_matmul
     flat = net.add("Reshape", mix(net, query, key, value), net.numbers(-1, heads * size))
@@ -286,6 +288,16 @@ def _sized(net: Net, tokens: str, heads: int, size: int) -> list[str]:
     # The channels of one, counted by the graph, say how many another has.
     again = net.add("Reshape", splits[0], net.add("Shape", splits[1]))
     return [net.add("Transpose", one, perm=[0, 2, 1, 3]) for one in (again, *splits[1:])]
+
+
+def _grouped_queries(net: Net, tokens: str, heads: int, size: int) -> list[str]:
+    query, _, _ = _apart(net, tokens, heads, size)
+    found = [query]
+    for one in _apart(net, tokens, heads // 2, size)[:2]:
+        apart = net.add("Unsqueeze", one, net.numbers(2))
+        twice = net.add("Expand", apart, net.numbers(1, 1, 2, 1, 1))
+        found.append(net.add("Reshape", twice, net.numbers(-1, heads, 6, size)))
+    return found
 
 
 def _by_matmul(net: Net, query: str, key: str, value: str) -> str:

@@ -105,6 +105,12 @@ def test_a_branch_goes_whole(blocks: list[str]) -> None:
     assert require_same_as_masked(lambda: picture_net(blocks, 3), 0.0, 1, whole=1.0) > 0
 
 
+def test_heads_of_grouped_queries_go_with_their_key() -> None:
+    found = channels_of(attention_net(4, 3, 0, "grouped")).groups
+    assert [group.size for group in found if not group.reason] == [2, 20]
+    assert require_same_as_masked(lambda: attention_net(4, 3, 0, "grouped", "N"), 0.5, 1) > 0
+
+
 @pytest.mark.parametrize("whole", [0.0, 1.0])
 def test_all_heads_of_attention_go_with_its_branch(whole: float) -> None:
     heads = channels_of(attention_net(2, 4, 0)).groups[0]
