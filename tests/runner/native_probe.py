@@ -23,7 +23,7 @@ RUNNER = _ROOT / "cpp_ext" / "runner"
 BUILD = _ROOT / "build" / "runner-tests"
 _SOURCES = (
     *("base64", "classes", "dtype", "files", "json", "json_parser", "npy", "npy_header"),
-    *("pixels", "pixels_cast", "pixels_damage", "pixels_decode", "pixels_resize", "pixels_stb"),
+    *("pixels", "pixels_cast", "pixels_damage", "pixels_decode", "pixels_resize"),
     *("pixels_tensor", "sha256", "signature", "signature_libcrypto", "utf8"),
 )
 _STB_FOLDERS = ("/usr/include/stb", "/usr/local/include/stb")
@@ -49,10 +49,11 @@ def native_probe() -> NativeProbe:
     """Return the library, compiled where it is not yet; skip the test without a compiler."""
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
-    names = [RUNNER / "src" / f"{name}.cpp" for name in _SOURCES]
+    pictures = ("pixels_stb",) if stb_folder() is not None else ()
+    names = [RUNNER / "src" / f"{name}.cpp" for name in (*_SOURCES, *pictures)]
     sources = [Path(__file__).with_name("native_probe.cpp"), *names]
     headers = [*sorted((RUNNER / "src").glob("*.h")), *sorted((RUNNER / "include").glob("*.h"))]
-    content = b"".join(file.read_bytes() for file in (*sources, *headers))
+    content = b"".join(file.read_bytes() for file in (*sources, *headers)) + str(pictures).encode()
     library = BUILD / f"probe-{hashlib.sha256(content).hexdigest()[:16]}.so"
     if not library.is_file():
         BUILD.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """Workers whose engines misbehave as the file's name says: ``crash-40.onnx``, ``slow-3.onnx``.
 
 ``crash-N`` dies of a signal in its N-th inference, ``hang-N`` never ends it, ``fail-N`` raises,
-``slow-N`` is busy N per cent longer in every inference.
+``slow-N`` is busy N per cent longer in every inference. ``warmed-crash-N`` counts once the first
+trial of a scenario, its warm-up, has ended.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from types import TracebackType
 from bmopt.bench.clock import MONOTONIC
 from bmopt.core.conversation import Command, Told
 from bmopt.core.runner import Array, Feeds, Runner
+from bmopt.core.scenario import ScenarioRun, ScenarioSettings
 from bmopt.errors import DataError
 from bmopt.workflow.benching.opened import Opened
 from bmopt.workflow.benching.worker import Engine
 
-FAULT = re.compile(r"(?P<what>crash|hang|fail|slow)-(?P<number>\d+)")
+FAULT = re.compile(r"(?P<late>warmed-)?(?P<what>crash|hang|fail|slow)-(?P<number>\d+)")
 
 
 class FaultyRunner:
@@ -32,13 +34,14 @@ class FaultyRunner:
         self._what = what
         self._number = number
         self._count = 0
+        self.is_armed = True
         self.output_names = runner.output_names
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
-        self._count += 1
+        self._count += self.is_armed
         if self._what == "slow":
             return self._slowed(feeds)
-        if self._count == self._number:
+        if self.is_armed and self._count == self._number:
             if self._what == "crash":
                 print("the engine's last words", flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -81,11 +84,24 @@ class FaultyEngine(Engine):
         self._fault = FAULT.search(Path(text).name)
         return super().open(tell, text=text, threads=threads, any_host=any_host)
 
+    def scenario(
+        self, tell: Told, *, name: str, settings: ScenarioSettings, samples_per_feed: int
+    ) -> ScenarioRun:
+        def told(trial: object) -> None:
+            tell(trial)
+            if self._last is not None:
+                self._last.is_armed = True
+
+        return super().scenario(
+            told, name=name, settings=settings, samples_per_feed=samples_per_feed
+        )
+
     def _wrapped(self, runner: Runner) -> Runner:
         if self._fault is None:
             return runner
         made = FaultyRunner(runner, self._fault["what"], int(self._fault["number"]))
         made._count = 0 if self._last is None else self._last._count
+        made.is_armed = not self._fault["late"]
         self._last = made
         return made
 

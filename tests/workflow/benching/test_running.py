@@ -158,16 +158,16 @@ def test_a_reference_that_dies_leaves_the_others_to_each_other(tmp_path: Path) -
 
 
 def test_a_crash_under_load_keeps_what_was_measured_before(tmp_path: Path) -> None:
-    crash = copy(tmp_path, "crash-500.onnx")
+    crash = copy(tmp_path, "warmed-crash-5.onnx")
     result = bench(
         DEMO.model, crash, scenarios=("single-stream",), duration_s=1.0, only=("accuracy",)
     )
     assert result.exit_code == 2
-    assert "SIGSEGV" in result.failures["crash-500.onnx"]
+    assert "SIGSEGV" in result.failures["warmed-crash-5.onnx"]
     runs = {run.subject: run for run in result.document.scenarios}
     assert runs["digits.onnx"].failure == ""
-    assert "SIGSEGV" in runs["crash-500.onnx"].failure
-    assert [trial.role for trial in runs["crash-500.onnx"].trials] == ["warm-up"]
+    assert "SIGSEGV" in runs["warmed-crash-5.onnx"].failure
+    assert [trial.role for trial in runs["warmed-crash-5.onnx"].trials] == ["warm-up"]
     assert result.document.accuracy
 
 
