@@ -96,9 +96,13 @@ def picked_from(node: ir.Node, count: int) -> list[int] | None:
 
 def is_looked_at(value: ir.Value, place: int, count: int) -> bool:
     """Whether anything but the target of a rule here reads an element of a vector."""
-    if value.is_graph_output():
+    maker = value.producer()
+    if value.is_graph_output() or maker is None:
         return True
-    return any(_looks_at(use.node, use.idx, place, count) for use in value.uses())
+    return any(
+        use.node.graph is not maker.graph or _looks_at(use.node, use.idx, place, count)
+        for use in value.uses()
+    )
 
 
 def _looks_at(node: ir.Node, index: int, place: int, count: int) -> bool:

@@ -79,7 +79,7 @@ def _matmul(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
 def _pad(node: ir.Node, values: ShapeValues) -> Sequence[Item] | None:
     """What is not padded stays as long."""
     data = values.dims(node.inputs[0])
-    pads = None if len(node.inputs) != 2 else constant_array(node.inputs[1])
+    pads = constant_array(node.inputs[1]) if len(node.inputs) in (2, 3) else None
     if data is None or pads is None or len(pads) != 2 * len(data):
         return None
     added = (pads[: len(data)] + pads[len(data) :]).tolist()
