@@ -62,12 +62,14 @@ class Op:
     """How an op runs.
 
     Attributes:
-        run: Computes its only output.
+        run: Computes its output, or a tuple of them.
         fits: Whether a node of that op can be run.
+        has_several: Whether it has more than one.
     """
 
     run: Callable[[Call], Tensor]
     fits: Callable[[ir.Node], bool] = lambda node: True
+    has_several: bool = False
 
 
 def has_input(node: ir.Node, index: int) -> bool:

@@ -1,4 +1,4 @@
-"""Activations, arithmetic and normalisation in torch."""
+"""Activations and arithmetic in torch."""
 
 from __future__ import annotations
 
@@ -48,28 +48,6 @@ def _softmax(call: Call) -> Tensor:
     return call.torch.softmax(call.inputs[0], dim=call.integer("axis", -1))
 
 
-def _layer_norm(call: Call) -> Tensor:
-    x, scale, *rest = call.inputs
-    assert x is not None
-    axis = call.integer("axis", -1) % x.dim()
-    axes = tuple(range(axis, x.dim()))
-    centred = x - x.mean(dim=axes, keepdim=True)
-    variance = centred.square().mean(dim=axes, keepdim=True)
-    found = centred / (variance + call.real("epsilon", 1e-5)).sqrt() * scale
-    bias = rest[0] if rest else None
-    return found if bias is None else found + bias
-
-
-def _batch_norm(call: Call) -> Tensor:
-    x, scale, bias, mean, variance = call.inputs
-    return call.torch.nn.functional.batch_norm(
-        *(x, mean, variance, scale, bias),
-        training=call.is_training,
-        momentum=1.0 - call.real("momentum", 0.9),
-        eps=call.real("epsilon", 1e-5),
-    )
-
-
 def _prelu(call: Call) -> Tensor:
     x, slope = call.inputs
     assert x is not None
@@ -101,6 +79,13 @@ ELEMENTWISE: dict[str, Op] = {
     "Neg": _by("neg"),
     "Reciprocal": _by("reciprocal"),
     "Sum": Op(_sum),
+    "Mean": Op(lambda call: _sum(call) / len(call.inputs)),
+    "Sin": _by("sin"),
+    "Cos": _by("cos"),
+    "Sign": _by("sign"),
+    "Floor": _by("floor"),
+    "Ceil": _by("ceil"),
+    "Round": _by("round"),
     "Erf": _by("erf"),
     "Tanh": _by("tanh"),
     "Sigmoid": _by("sigmoid"),
@@ -109,6 +94,9 @@ ELEMENTWISE: dict[str, Op] = {
     "Clip": Op(_clip, with_constants(1, 2)),
     "LeakyRelu": Op(_leaky_relu),
     "Elu": Op(_elu),
+    "Selu": _of(lambda torch, x: torch.nn.functional.selu(x)),
+    "Mish": _of(lambda torch, x: torch.nn.functional.mish(x)),
+    "Softsign": _of(lambda torch, x: torch.nn.functional.softsign(x)),
     "Softplus": _of(lambda torch, x: torch.nn.functional.softplus(x)),
     "PRelu": Op(_prelu),
     "HardSigmoid": Op(_hard_sigmoid),
@@ -116,7 +104,5 @@ ELEMENTWISE: dict[str, Op] = {
     "Gelu": Op(_gelu),
     "Softmax": Op(_softmax),
     "LogSoftmax": Op(_log_softmax),
-    "LayerNormalization": Op(_layer_norm),
-    "BatchNormalization": Op(_batch_norm, lambda node: len(node.outputs) == 1),
 }
 """Op type -> how it runs."""

@@ -73,6 +73,23 @@ def _reduced(name: str) -> Op:
     return Op(run, with_constants(1))
 
 
+def _reduced_norm(power: int) -> Op:
+    """Return the reduction to the sum of powers of the absolute values, and its root."""
+
+    def run(call: Call) -> Tensor:
+        x = call.inputs[0]
+        assert x is not None
+        axes = tuple(call.integers("axes") or call.constant(1) or range(x.dim()))
+        keeps = bool(call.integer("keepdims", 1))
+        return call.torch.linalg.vector_norm(x, power, dim=axes, keepdim=keeps)
+
+    return Op(run, _reduces_something)
+
+
+def _reduces_something(node: ir.Node) -> bool:
+    return with_constants(1)(node) and not node.attributes.get_int("noop_with_empty_axes", 0)
+
+
 def _has_plain_size(node: ir.Node) -> bool:
     return not node.attributes.get_int("ceil_mode", 0)
 
@@ -91,5 +108,7 @@ POOLS: dict[str, Op] = {
     "ReduceSum": _reduced("sum"),
     "ReduceMax": _reduced("amax"),
     "ReduceMin": _reduced("amin"),
+    "ReduceL1": _reduced_norm(1),
+    "ReduceL2": _reduced_norm(2),
 }
 """Op type -> how it runs."""

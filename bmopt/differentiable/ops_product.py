@@ -84,6 +84,10 @@ def _matmul(call: Call) -> Tensor:
     return call.torch.matmul(a, b)
 
 
+def _einsum(call: Call) -> Tensor:
+    return call.torch.einsum(call.text("equation", ""), *call.inputs)
+
+
 def _is_spatial(node: ir.Node) -> bool:
     weight: Any = node.inputs[1]
     return weight.shape is None or len(weight.shape) in (3, 4, 5)
@@ -105,6 +109,7 @@ def _is_even_transpose(node: ir.Node) -> bool:
 PRODUCTS: dict[str, Op] = {
     "Conv": Op(_conv, _is_spatial),
     "ConvTranspose": Op(_conv_transpose, _is_even_transpose),
+    "Einsum": Op(_einsum),
     "Gemm": Op(_gemm),
     "MatMul": Op(_matmul),
 }

@@ -6,7 +6,7 @@ import math
 
 import onnx_ir as ir
 
-from bmopt.differentiable.call import Call, Op, constant_ints, has_input, with_constants
+from bmopt.differentiable.call import Call, Op, has_input, with_constants
 from bmopt.differentiable.torch_access import Tensor
 
 
@@ -54,7 +54,7 @@ def _unsqueeze(call: Call) -> Tensor:
 
 def _slice(call: Call) -> Tensor:
     x = _first(call)
-    starts, ends, axes, steps = (call.constant(i) for i in range(1, 5))
+    starts, ends, axes, steps = (call.sizes(i) if i < 3 else call.constant(i) for i in range(1, 5))
     assert starts is not None
     assert ends is not None
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
@@ -72,6 +72,37 @@ def _sliced(call: Call, x: Tensor, axis: int, part: slice) -> Tensor:
     return x[tuple(whole)]
 
 
+def _split(call: Call) -> tuple[Tensor, ...]:
+    x, axis = _first(call), call.integer("axis", 0)
+    sizes = call.integers("split") or call.sizes(1)
+    if not sizes:
+        whole = -(-x.shape[axis] // len(call.node.outputs))
+        return tuple(x.split(whole, axis))
+    return tuple(x.split(sizes, axis))
+
+
+def _depth_to_space(call: Call) -> Tensor:
+    x, side = _first(call), call.integer("blocksize", 1)
+    batch, channels, height, width = x.shape
+    if call.text("mode", "DCR") == "CRD":
+        return call.torch.pixel_shuffle(x, side)
+    apart = x.reshape(batch, side, side, channels // side**2, height, width)
+    turned = apart.permute(0, 3, 4, 1, 5, 2)
+    return turned.reshape(batch, channels // side**2, height * side, width * side)
+
+
+def _space_to_depth(call: Call) -> Tensor:
+    x, side = _first(call), call.integer("blocksize", 1)
+    batch, channels, height, width = x.shape
+    apart = x.reshape(batch, channels, height // side, side, width // side, side)
+    turned = apart.permute(0, 3, 5, 1, 2, 4)
+    return turned.reshape(batch, channels * side**2, height // side, width // side)
+
+
+def _tile(call: Call) -> Tensor:
+    return _first(call).tile(call.sizes(1))
+
+
 def _gather(call: Call) -> Tensor:
     x, axis = _first(call), call.integer("axis", 0)
     indices = call.inputs[1]
@@ -79,7 +110,7 @@ def _gather(call: Call) -> Tensor:
     whole = indices.long()
     found = x.index_select(axis, whole.reshape(-1) % x.shape[axis])
     axis %= x.dim()
-    return found.reshape(*x.shape[:axis], *whole.shape, *x.shape[axis + 1 :])
+    return found.reshape([*x.shape[:axis], *whole.shape, *x.shape[axis + 1 :]])
 
 
 def _shape(call: Call) -> Tensor:
@@ -115,9 +146,8 @@ def _pad(call: Call) -> Tensor:
     return call.torch.nn.functional.pad(x, flat, value=by)
 
 
-def _has_constant_slice(node: ir.Node) -> bool:
-    starts = constant_ints(node, 1)
-    return starts is not None and with_constants(2, 3, 4)(node)
+def _has_slice_inputs(node: ir.Node) -> bool:
+    return has_input(node, 1) and has_input(node, 2) and with_constants(3, 4)(node)
 
 
 def _pads_by_constant(node: ir.Node) -> bool:
@@ -136,7 +166,11 @@ SHAPES: dict[str, Op] = {
     "ConstantOfShape": Op(_filled),
     "Gather": Op(_gather),
     "Expand": Op(_expand),
-    "Slice": Op(_slice, _has_constant_slice),
+    "Slice": Op(_slice, _has_slice_inputs),
+    "Split": Op(_split, has_several=True),
+    "DepthToSpace": Op(_depth_to_space),
+    "SpaceToDepth": Op(_space_to_depth),
+    "Tile": Op(_tile),
     "Pad": Op(_pad, _pads_by_constant),
 }
 """Op type -> how it runs."""

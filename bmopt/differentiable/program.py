@@ -24,7 +24,7 @@ def unsupported(nodes: Sequence[ir.Node]) -> tuple[str, ...]:
             continue
         op = OPS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         several = sum(1 for value in node.outputs if value.name) != 1
-        if op is None or several or not op.fits(node):
+        if op is None or (several and not op.has_several) or not op.fits(node):
             found[node.op_type] = None
     return tuple(found)
 
@@ -108,7 +108,10 @@ class Program:
             read = None if value is None else known[value.name or ""]
             inputs.append(read if instead is None else instead)
         op = OPS[node.op_type]
-        known[node.outputs[0].name or ""] = op.run(Call(self._torch, node, inputs, is_training))
+        found = op.run(Call(self._torch, node, inputs, is_training))
+        several = found if op.has_several else (found,)
+        names = [value.name or "" for value in node.outputs]
+        known |= {name: one for name, one in zip(names, several, strict=False) if name}
 
 
 def _read_last(nodes: Sequence[ir.Node]) -> list[set[str]]:

@@ -14,6 +14,9 @@ from bmopt.training.options import TrainOptions
 from bmopt.training.samples import Samples
 from bmopt.training.torch_run import TorchRun
 
+_COUNTS = (2, 3)
+"""A model may have been exported for one of them, but not for both."""
+
 
 def require_labels(lesson: Lesson, options: TrainOptions) -> None:
     """Raise ``DataError`` where there are no labels and they are needed."""
@@ -31,14 +34,20 @@ def require_labels(lesson: Lesson, options: TrainOptions) -> None:
 
 
 def require_batches(run: TorchRun, objective: Objective, samples: Samples) -> None:
-    """Check that the models run, and take more than one sample at once.
+    """Check that the models run, and take any number of samples at once.
 
     Raises:
         ModelError: They do not.
         DataError: Labels are of classes that the model has not.
         UsageError: There are no scores of classes to compare labels with.
     """
-    count = min(2, samples.size)
+    for count in {min(count, samples.size) for count in _COUNTS}:
+        found = _found(run, objective, samples, count)
+    if objective.label_weight and samples.labels is not None:
+        _require_classes(objective, found, samples)
+
+
+def _found(run: TorchRun, objective: Objective, samples: Samples, count: int) -> dict[str, Tensor]:
     picked = samples.pick(np.arange(count))
     feeds = run.feeds(picked.feeds)
     try:
@@ -58,8 +67,7 @@ def require_batches(run: TorchRun, objective: Objective, samples: Samples) -> No
                 f"output {out.name!r} has no sample axis with {count} samples at once; export "
                 "the model with a dynamic batch axis"
             )
-    if objective.label_weight and samples.labels is not None:
-        _require_classes(objective, found, samples)
+    return found
 
 
 def _require_classes(objective: Objective, found: Mapping[str, Tensor], samples: Samples) -> None:

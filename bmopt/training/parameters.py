@@ -20,12 +20,18 @@ _WEIGHTS: Mapping[str, tuple[int, ...]] = {
     "Gemm": (1,),
     "MatMul": (0, 1),
     "Gather": (0,),
+    "GRU": (1, 2),
+    "LSTM": (1, 2),
 }
 _OTHERS: Mapping[str, tuple[int, ...]] = {
     "Conv": (2,),
     "ConvTranspose": (2,),
     "Gemm": (2,),
+    "GRU": (3,),
+    "LSTM": (3,),
     "BatchNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
     "LayerNormalization": (1, 2),
     "PRelu": (1,),
     "Add": (0, 1),
@@ -53,9 +59,10 @@ class Parameter:
 def parameters_of(model: ir.Model, freeze: Sequence[str] = ()) -> tuple[Parameter, ...]:
     """Return what of the main graph is trained, in graph order.
 
-    Weights and biases of products, scales and shifts of normalisations with their running
-    statistics, embeddings, slopes, and whatever else of more than one element is added or
-    multiplied. Single numbers, and what is done to the inputs, are part of the architecture.
+    Weights and biases of products and recurrent layers, scales and shifts of normalisations with
+    their running statistics, embeddings, slopes, and whatever else of more than one element is
+    added or multiplied. Single numbers, and what is done to the inputs, are part of the
+    architecture.
 
     Args:
         model: Its weights are initialisers, not outputs of Constant nodes.

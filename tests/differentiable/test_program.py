@@ -41,6 +41,8 @@ INITS = ", ".join(
         *("int64[8] pd = {0, 0, 1, 0, 0, 0, 2, 1}", "float sc = {0.05}", "uint8 zp = {7}"),
         *("int64[2,2] gi = {0, -1, 2, 2}", "int64[4] ex = {1, 3, 1, 1}"),
         *("int64[1] bs = {-3}", "int64[1] be = {-1}", "int64[1] neg = {-1}"),
+        *("int64[2] sz = {1, 3}", "int64[3] three = {3, 3, 2}", "int64[1] st0 = {1}"),
+        *("int64[1] ax2 = {2}", "int64 k1 = {1}", "int64 i0 = {0}", "int64 i1 = {1}"),
         *(
             "int64[1] far = {-1000}",
             "int8 zn = {-3}",
@@ -85,6 +87,7 @@ BODIES = [
     "l = Elu<alpha=0.7>(x) m1 = Softplus(x) y = Sum(l, m1, x)",
     "y = LogSoftmax<axis=1>(x)",
     "y = Gather<axis=2>(x, gi)",
+    "k = Shape(x) l = Gather(k, i1) f = Cast<to=1>(l) y = Mul(x, f)",
     "t = ReduceMean<axes=[1]>(x) y = Expand(t, ex)",
     "y = Slice(x, bs, be, one)",
     "y = Slice(x, neg, far, one, neg)",
@@ -101,6 +104,27 @@ BODIES = [
     "y = Slice(x, st, en, ax, sp)",
     "y = Pad(x, pd, lo)",
     "y = Pad(x, pd)",
+    "a, t = Split<axis=1>(x, sz) y = Mul(t, two)",
+    "a, t, u = Split<axis=3>(x, three) j = Concat<axis=3>(u, a) y = Add(j, j)",
+    "a, t = Split<axis=2>(x) y = Sub(a, t)",
+    "k = Shape<start=1, end=2>(x) y = Slice(x, st0, k, ax2)",
+    "d = DepthToSpace<blocksize=2>(x) y = Relu(d)",
+    'd = DepthToSpace<blocksize=2, mode="CRD">(x) y = Relu(d)',
+    "y = SpaceToDepth<blocksize=2>(x)",
+    "y = Tile(x, ex)",
+    "y = InstanceNormalization<epsilon=0.01>(x, q, s4)",
+    "a = LpNormalization<axis=1, p=1>(x) b1 = LpNormalization(x) y = Add(a, b1)",
+    "a = ReduceL1<axes=[1, 3]>(x) b1 = ReduceL2<axes=[2]>(x) y = Mul(a, b1)",
+    'y = Einsum<equation="nchw,nkhw->nck">(x, x)',
+    "a = Greater(x, lo) d = Less(x, hi) e = And(a, d) o = Not(e) y = Where(o, two, x)",
+    "a = GreaterOrEqual(x, two) d = LessOrEqual(x, lo) e = Or(a, d) y = Cast<to=1>(e)",
+    "a = Max(x, lo, s) t = Min(a, hi) y = Mean(t, x)",
+    "k = Cast<to=7>(x) f = Cast<to=1>(k) e = Equal(f, lo) g1 = Cast<to=1>(e) y = Add(f, g1)",
+    "t = Trilu(x, k1) u = Trilu<upper=0>(x) y = Add(t, u)",
+    "k = Shape<start=1, end=2>(x) l = Squeeze(k) r1 = Range(i0, l, i1) y = Cast<to=1>(r1)",
+    "a = Sin(x) t = Cos(x) u = Sign(x) y = Sum(a, t, u)",
+    "a = Floor(x) t = Ceil(x) u = Round(x) y = Sum(a, t, u)",
+    "a = Selu(x) u = Softsign(x) y = Sum(a, u)",
     "i = QuantizeLinear(x, sc, zp) y = DequantizeLinear(i, sc, zp)",
     "i = QuantizeLinear(x, sc, zn) j = Transpose(i) y = DequantizeLinear(j, sc, zn)",
 ]
@@ -130,19 +154,72 @@ def test_gelu_computes_what_the_engine_does() -> None:
     same_as_the_engine(model_of('t = Gelu(x) y = Gelu<approximate="tanh">(t)', 20))
 
 
+def test_mish_and_group_normalization_compute_what_the_engine_does() -> None:
+    same_as_the_engine(
+        model_of("t = Mish(x) y = GroupNormalization<num_groups = 2>(t, q, s4)", 21)
+    )
+
+
+RESIZES = [
+    (mode, way, nearest)
+    for way in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+    for mode, nearest in (
+        ("linear", "floor"),
+        ("nearest", "floor"),
+        ("nearest", "ceil"),
+        ("nearest", "round_prefer_floor"),
+        ("nearest", "round_prefer_ceil"),
+    )
+    # Between aligned corners, what lies a hair beside an element is each engine's to round.
+    if mode == "linear" or way != "align_corners"
+]
+
+
+@pytest.mark.parametrize(("mode", "way", "nearest"), RESIZES)
+@pytest.mark.parametrize("by", ["x, , up", "x, , down", "x, , , to"])
+def test_resize_computes_what_the_engine_does(mode: str, way: str, nearest: str, by: str) -> None:
+    text = f"""g (float[2,4,8,8] x) => (float y)
+        <float[4] up = {{1, 1, 2, 3}}, float[4] down = {{1, 1, 0.5, 0.75}},
+         int64[4] to = {{2, 4, 11, 1}}>
+        {{ y = Resize<mode="{mode}", coordinate_transformation_mode="{way}",
+           nearest_mode="{nearest}">({by}) }}"""
+    same_as_the_engine(named(text, 17))
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU<linear_before_reset=1>"])
+@pytest.mark.parametrize("output", ["y", "_, y"])
+def test_recurrent_layers_compute_what_the_engine_does(
+    direction: str, op: str, output: str
+) -> None:
+    ways = 2 if direction == "bidirectional" else 1
+    kind, _, more = op.strip(">").partition("<")
+    gates = 4 if kind == "LSTM" else 3
+    made = ", ".join([
+        weights("w", (ways, gates * 3, 8)), weights("r", (ways, gates * 3, 3)),
+        weights("b", (ways, gates * 6)), weights("h", (ways, 4, 3)),
+    ])  # fmt: skip
+    more = f", {more}" if more else ""
+    text = f"""g (float[2,4,8] x) => (float y) <{made}>
+        {{ {output.replace("_", "z")} = {kind}<hidden_size=3, direction="{direction}"{more}>
+           (x, w, r, b, , h) }}"""
+    same_as_the_engine(named(text, 17))
+
+
 def test_reduce_mean_takes_its_axes_as_an_input() -> None:
     same_as_the_engine(model_of("y = ReduceMean(x, ax)", 18))
 
 
 def test_every_op_is_tried() -> None:
-    bodies = " ".join([*BODIES, "Gelu"])
+    elsewhere = ("Gelu", "Mish", "GroupNormalization", "Resize", "LSTM", "GRU")
+    bodies = " ".join([*BODIES, *elsewhere])
     assert [op for op in OPS if op not in bodies] == []
 
 
 @pytest.mark.parametrize(
     ("body", "ops"),
     [
-        ("y = Softsign(x)", ("Softsign",)),
+        ("y = Acos(x)", ("Acos",)),
         ("t = Mod<fmod=1>(x, s) u = Relu(t) y = Mod<fmod=1>(u, s)", ("Mod",)),
         ("y = ConvTranspose<pads=[1,0,0,0]>(x, cu)", ("ConvTranspose",)),
         ("y = MaxPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)", ("MaxPool",)),

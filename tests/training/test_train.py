@@ -103,6 +103,27 @@ def test_running_statistics_are_learned_where_there_are_normalisations() -> None
     assert top1(with_arrays(model, found.arrays), TEST) > 0.75
 
 
+@pytest.mark.parametrize(("layer", "gates"), [("LSTM", 4), ("GRU<linear_before_reset=1>", 3)])
+def test_recurrent_weights_are_learned(layer: str, gates: int) -> None:
+    kind, _, more = layer.strip(">").partition("<")
+    attributes = ", ".join(filter(None, ["hidden_size=32", more]))
+    recurrent = f"""q = Reshape(p, to) s = Transpose<perm=[2, 0, 1]>(q)
+        all, h = {kind}<{attributes}>(s, lw, lr, lb)
+        f = Squeeze(h, nil)"""
+    made = ", ".join([
+        weights("lw", (1, gates * 32, 8)), weights("lr", (1, gates * 32, 32)),
+        weights("lb", (1, gates * 64)), "int64[3] to = {0, 8, 4}", "int64[1] nil = {0}",
+    ])  # fmt: skip
+    text = NET.replace("f = Flatten(p)", recurrent).replace("<float[8", f"<{made}, float[8", 1)
+    model = named(text)
+    found = train(Lesson(model, quarters()), options(epochs=6))
+    for name in ("lw", "lr", "lb"):
+        old = model.graph.initializers[name].const_value
+        assert old is not None
+        assert np.abs(found.arrays[name] - old.numpy()).max() > 0.001
+    assert top1(with_arrays(model, found.arrays), TEST) > 0.75
+
+
 def test_what_judges_may_be_given_and_never_worse_weights_come_back() -> None:
     found = train(lesson(val=TEST), options(epochs=1, learning_rate=3.0))
     assert found.history[found.best_epoch].metric == max(e.metric for e in found.history)
@@ -212,14 +233,15 @@ def test_labels_that_no_class_has_are_refused() -> None:
 
 
 def test_what_torch_is_not_given_is_named() -> None:
-    model = named(NET.replace("r2 = Relu(a)", "r2 = Softsign(a)"))
-    with pytest.raises(ModelError, match="Softsign"):
+    model = named(NET.replace("r2 = Relu(a)", "r2 = Acos(a)"))
+    with pytest.raises(ModelError, match="Acos"):
         train(Lesson(model, quarters()), QUICK)
 
 
-def test_a_fixed_batch_axis_is_refused() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_fixed_batch_axis_is_refused(count: int) -> None:
     head = NET.replace("f = Flatten(p)", "f = Reshape(p, to)")
-    model = named(head.replace("<float[8", "<int64[2] to = {1, -1}, float[8", 1))
+    model = named(head.replace("<float[8", f"<int64[2] to = {{{count}, -1}}, float[8", 1))
     with pytest.raises(ModelError, match="dynamic batch axis"):
         train(Lesson(model, quarters()), QUICK)
 
