@@ -9,9 +9,9 @@ from bmopt.graph.channels.units import Ints
 
 
 def einsum(flow: Flow, node: ir.Node) -> None:
-    """Pass what lies along a letter that is summed over by no operand, and joined in all.
+    """Einsum of activations: channels along a letter of the output pass, joined in all operands.
 
-    Operands are activations; of what is summed over all stays, as no weight reads it.
+    What it sums over stays, as no weight reads it.
     """
     letters = _letters(node)
     if letters is None or any(map(is_constant, node.inputs)):
