@@ -45,8 +45,11 @@ def _cast(call: Call) -> Tensor:
 
 
 def _range(call: Call) -> Tensor:
-    start, limit, step = (float(one) for one in call.inputs if one is not None)
-    return call.torch.arange(start, limit, step, device=call.inputs[0].device)  # type: ignore[union-attr]
+    start, limit, step = call.inputs
+    assert start is not None
+    assert limit is not None
+    assert step is not None
+    return call.torch.arange(float(start), float(limit), float(step), device=start.device)
 
 
 def _trilu(call: Call) -> Tensor:

@@ -165,13 +165,14 @@ RESIZES = [
     for way in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
     for mode, nearest in (
         ("linear", "floor"),
+        ("cubic", "floor"),
         ("nearest", "floor"),
         ("nearest", "ceil"),
         ("nearest", "round_prefer_floor"),
         ("nearest", "round_prefer_ceil"),
     )
     # Between aligned corners, what lies a hair beside an element is each engine's to round.
-    if mode == "linear" or way != "align_corners"
+    if mode != "nearest" or way != "align_corners"
 ]
 
 

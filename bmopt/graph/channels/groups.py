@@ -115,12 +115,9 @@ def _freest(model: ir.Model) -> Flow:
 
 def _freer(model: ir.Model, flow: Flow, names: Sequence[str]) -> Flow:
     """Return the walk in which most channels may go, of those with other parts of some splits."""
-    best = flow
-    for part in range(max((flow.splits[name][1] for name in names), default=0)):
-        other = _walked(model, {**flow.chosen, **dict.fromkeys(names, part)})
-        if other.count_free() > best.count_free():
-            best = other
-    return best
+    parts = range(max((flow.splits[name][1] for name in names), default=0))
+    others = [_walked(model, {**flow.chosen, **dict.fromkeys(names, part)}) for part in parts]
+    return max((flow, *others), key=Flow.count_free)
 
 
 def _stuck(flow: Flow) -> list[str]:

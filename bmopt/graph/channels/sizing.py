@@ -39,10 +39,11 @@ def resize(flow: Flow, node: ir.Node) -> None:
 def expand(flow: Flow, node: ir.Node) -> None:
     """Expand: what it does not stretch passes."""
     labels, rank = flow.labels(node.inputs[0]), len(sizes_of(node.outputs[0]))
-    if len(labels) > rank or not follow(flow, node, (*(None,) * (rank - len(labels)), *labels)):
+    passed = (*(None,) * (rank - len(labels)), *labels)
+    if len(labels) > rank or not follow(flow, node, passed):
         flow.keep_inputs(node, f"the shape that {node.name!r} expands to is not known")
         return
-    flow.write(node.outputs[0], (*(None,) * (rank - len(labels)), *labels))
+    flow.write(node.outputs[0], passed)
 
 
 def shape(flow: Flow, node: ir.Node) -> None:
